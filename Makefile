@@ -1,0 +1,192 @@
+# haul: one binary from wire/, lib/ and cmd/.  `make help` lists the targets.
+#
+# Everything is made below B (build/PROFILE), nothing beside the sources.  Every variable assigned with ?= may be
+# given on the command line or in the environment; CFLAGS and LDFLAGS are added after the project's own flags.
+
+VERSION := 0.1.0
+PROFILE ?= release
+B       ?= build/$(PROFILE)
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CFLAGS  ?=
+LDFLAGS ?=
+V       ?=
+WERROR  ?=
+PKGS    := libzstd libsodium libxxhash
+PKG_CONFIG ?= pkg-config
+INSTALL ?= install
+BINDIR  ?= $(PREFIX)/bin
+MANDIR  ?= $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+Q       := $(if $(V),,@)
+say      = @$(if $(V),:,printf '  %-6s %s\n' $(1) '$(2)')
+
+# ---- flags
+
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wformat=2 -Wvla
+
+# What a release is hardened with, as far as the compiler knows it.  The -fharden-* flags are left out: they guard
+# against faulty hardware and double every comparison of the digest loops.
+WANT_CFLAGS.release := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
+	-fcf-protection=full -fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing -fexceptions \
+	-ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr -fstrict-flex-arrays=3
+WANT_CFLAGS  = -fPIE -Walloca -Wimplicit-fallthrough -Werror=format-security -Wtrampolines -Wbidi-chars=any \
+	$(WANT_CFLAGS.$(PROFILE))
+WANT_LDFLAGS = -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code -Wl,-z,nodlopen \
+	-Wl,--as-needed -Wl,--no-copy-dt-needed-entries
+
+CFLAGS.release := -O2 -g
+CFLAGS.debug   := -Og -g3 -fno-omit-frame-pointer
+CFLAGS.asan    := -Og -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+CFLAGS.tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+CFLAGS.fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+LDFLAGS.asan   := -fsanitize=address,undefined
+LDFLAGS.tsan   := -fsanitize=thread
+LDFLAGS.fuzz   := -fsanitize=address,undefined
+
+# flags.mk keeps the answers of the probes and of pkg-config; it is made anew when CC or this file changes.
+ask  = printf 'int main(void){return 0;}\n' | $(CC) -O2 -Wall -Werror $$f -x c $(1) - 2>/dev/null && printf ' %s' $$f
+WRAP := check demo deps bench check-all check-install fuzz lint format help clean distclean uninstall
+ifneq (,$(filter-out $(WRAP),$(or $(MAKECMDGOALS),all)))
+include $(B)/flags.mk
+ifneq ($(PROBED_CC),$(CC))
+.PHONY: $(B)/flags.mk
+endif
+endif
+
+ALL_CFLAGS  = -std=c17 -D_GNU_SOURCE -I. $(WARN) $(if $(WERROR),-Werror) $(CFLAGS.$(PROFILE)) $(HAVE_CFLAGS) \
+	$(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -pthread
+ALL_LDFLAGS = $(LDFLAGS.$(PROFILE)) $(HAVE_LDFLAGS) $(LDFLAGS) -pthread
+
+# ---- files
+
+LIB_SRC  ?= $(filter-out cmd/main.c,$(wildcard wire/*.c lib/*.c cmd/*.c))
+LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
+TEST_SRC := $(wildcard tests/unit/t_*.c tests/sim/*.c tests/fault/*.c tests/tools/*.c tests/bench/*.c)
+TEST_EXE := $(TEST_SRC:%.c=$(B)/%)
+FUZZ_EXE := $(patsubst %.c,$(B)/%,$(filter-out tests/fuzz/main.c,$(wildcard tests/fuzz/*.c)))
+COMMIT   := $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
+
+.PHONY: all tests unit sim e2e fault fuzz-build $(WRAP) install FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(B)/haul
+
+tests: all $(TEST_EXE)
+
+$(B)/haul: $(B)/cmd/main.o $(B)/libhaul.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+$(B)/libhaul.a: $(LIB_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/tests/%: $(B)/tests/%.o $(B)/libhaul.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(if $(findstring /fuzz/,$@),$(FUZZ_MAIN)) -o $@ $^ $(PKG_LIBS) -lcmocka
+
+$(B)/%.o: %.c $(B)/cflags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
+
+# Only the object that prints these sees them, so that a commit does not rebuild the rest.  (HAUL_VERSION is an error.)
+PRINTS := $(patsubst %.c,$(B)/%.o,$(shell grep -l HAUL_COMMIT cmd/*.c))
+$(PRINTS): $(B)/commit
+$(PRINTS): EXTRA = -DHAUL_RELEASE='"$(VERSION)"' -DHAUL_COMMIT='"$(COMMIT)"' \
+	-DHAUL_CFLAGS='"$(strip $(ALL_CFLAGS))"'
+$(B)/tests/%.o: EXTRA = -Wno-conversion -Wno-sign-conversion
+
+# Files that change only when what is in them does.
+keep = mkdir -p $(@D) && printf '%s\n' '$(1)' | cmp -s - $@ || printf '%s\n' '$(1)' >$@
+$(B)/commit: FORCE
+	@$(call keep,$(VERSION) $(COMMIT))
+$(B)/cflags: FORCE
+	@$(call keep,$(CC) $(ALL_CFLAGS))
+FORCE:
+
+$(B)/flags.mk: Makefile
+	@mkdir -p $(@D)
+	@$(PKG_CONFIG) --exists --print-errors $(PKGS)
+	@{ echo 'PROBED_CC := $(CC)'; \
+	  printf 'HAVE_CFLAGS :='; for f in $(WANT_CFLAGS); do $(call ask,-c -o /dev/null); done; echo; \
+	  printf 'HAVE_LDFLAGS :='; for f in $(WANT_LDFLAGS); do $(call ask,-fPIE -o $@.exe); done; echo; \
+	  echo "PKG_CFLAGS := $$($(PKG_CONFIG) --cflags $(PKGS))"; \
+	  echo "PKG_LIBS := $$($(PKG_CONFIG) --libs $(PKGS))"; } >$@.tmp; rm -f $@.exe; mv $@.tmp $@
+
+-include $(wildcard $(B)/*/*.d $(B)/tests/*/*.d)
+
+# ---- tests: the targets of WRAP start make again, because `deps` may first have to install what flags.mk asks for
+
+check: deps
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)B=$(B) tests/run.sh unit sim e2e fault
+
+unit sim e2e fault: tests
+	$(Q)B=$(B) tests/run.sh $@
+
+demo: deps
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)B=$(B) tests/demo.sh
+
+bench: deps
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)B=$(B) tests/bench/bench.sh
+
+lint: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)B=$(B) tests/run.sh lint
+
+fuzz: deps
+	$(Q)$(MAKE) --no-print-directory PROFILE=fuzz CC=clang B=build/fuzz FUZZ_MAIN=-fsanitize=fuzzer fuzz-build
+	$(Q)B=build/fuzz tests/run.sh fuzz
+fuzz-build: $(FUZZ_EXE)
+
+check-all: deps
+	$(Q)tests/run.sh profiles
+
+check-install: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)B=$(B) tests/lint/install.sh
+
+deps: # lint, the profiles and the fuzzers need a little more than the tests
+	$(Q)tests/deps.sh $(if $(filter lint check-all fuzz format,$(MAKECMDGOALS)),all)
+
+format:
+	$(Q)clang-format -i $(wildcard wire/*.[ch] lib/*.[ch] cmd/*.[ch] $(addprefix tests/*/*.,c h))
+
+# ---- install
+
+put = $(if $(wildcard $(1)),$(Q)$(INSTALL) -D -m $(3) $(1) '$(DESTDIR)$(2)')
+install: all
+	$(call put,$(B)/haul,$(BINDIR)/haul,755)
+	$(call put,man/haul.1,$(MANDIR)/man1/haul.1,644)
+	$(call put,man/haul-wire.5,$(MANDIR)/man5/haul-wire.5,644)
+	$(call put,completions/haul.bash,$(BASHDIR)/haul,644)
+	$(call put,completions/_haul,$(ZSHDIR)/_haul,644)
+	$(call put,completions/haul.fish,$(FISHDIR)/haul.fish,644)
+
+uninstall:
+	$(Q)cd '$(or $(DESTDIR),/)' && rm -f $(foreach f,$(BINDIR)/haul $(MANDIR)/man1/haul.1 \
+	  $(MANDIR)/man5/haul-wire.5 $(BASHDIR)/haul $(ZSHDIR)/_haul $(FISHDIR)/haul.fish,'./$(f)')
+
+clean:
+	$(Q)rm -rf $(B)
+
+distclean:
+	$(Q)rm -rf build
+
+help:
+	@echo 'make [PROFILE=release|debug|asan|tsan] [V=1] [CC=...] [CFLAGS=...] [PREFIX=...] [TARGET]'
+	@echo '  all            build/PROFILE/haul (the default)'
+	@echo '  demo           send a real tree through a connection that keeps breaking'
+	@echo '  check          everything a change must pass: unit sim e2e fault (also targets of their own)'
+	@echo '  check-all      check under debug, release, asan, tsan and clang, then lint and check-install'
+	@echo '  lint           layers, style, man pages, the binary itself;  format: apply clang-format'
+	@echo '  fuzz           libFuzzer (clang) for FUZZ_SECONDS a target'
+	@echo '  bench          haul beside tar|nc, rsync and cp'
+	@echo '  install, uninstall, check-install, deps, clean, distclean'

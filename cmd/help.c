@@ -1,0 +1,242 @@
+#include "cmd/help.h"
+
+#include <string.h>
+
+#include <xxhash.h>
+#include <zstd.h>
+
+#include "lib/err.h"
+
+#ifndef HAUL_VERSION
+#define HAUL_VERSION "0.1.0"
+#endif
+#ifndef HAUL_COMMIT
+#define HAUL_COMMIT "unknown"
+#endif
+#ifndef HAUL_CFLAGS
+#define HAUL_CFLAGS "unknown"
+#endif
+
+#define WIDTH  80
+#define INDENT 28 /* where the text of an option begins */
+
+static const char main_text[] =
+	"haul moves files, directory trees and pipes through one TCP port, unix socket,\n"
+	"ssh or any byte pipe. A lost connection is picked up where it broke; the same\n"
+	"command run again continues. Exit 0 means: verified and on stable storage.\n"
+	"\n"
+	"usage: haul send [options] SRC... DEST           push\n"
+	"       haul send [options] --listen=ADDR SRC...  wait for a receiver that dials\n"
+	"       haul recv [options] DIR                   listen\n"
+	"       haul recv [options] FROM DIR              dial a sender (pull)\n"
+	"       haul recv [options] -o FILE [FROM]        one stream into a file, or -\n"
+	"       haul send --help | recv --help | help TOPIC | --version\n"
+	"\n"
+	"A tree over ssh, to a host that has haul:\n"
+	"    haul send photos user@host:/srv/backup\n"
+	"\n"
+	"Through a tunnel to a receiver that listens on loopback:\n"
+	"    host$ haul recv /srv/backup\n"
+	"    here$ ssh -fNL 4285:127.0.0.1:4285 user@host\n"
+	"    here$ haul send photos 127.0.0.1:4285\n"
+	"\n"
+	"A pipe, whose end only counts if the producer succeeded:\n"
+	"    haul send --from-cmd='pg_dump shop' --name=shop.sql user@host:/srv/dumps\n"
+	"\n"
+	"One stream into a command:\n"
+	"    host$ haul recv --once --to-cmd='tar -x -C /srv'\n"
+	"    here$ tar -c photos | haul send - 127.0.0.1:4285\n"
+	"\n"
+	"From cron: one run at a time, patient with the link, silent on success:\n"
+	"    haul send -q --lock --reconnect=1h --deadline=6h /data/. user@host:/srv/data\n"
+	"\n"
+	"What would happen, and what happens, for a program to read:\n"
+	"    haul send -n -v photos user@host:/srv/backup\n"
+	"    haul send --json=events.jsonl photos user@host:/srv/backup\n"
+	"\n"
+	"Exit status 0 is success, 1 a wrong command line; 10, 26, 30, 35 and 75 are\n"
+	"worth the same command again. All of them: haul help exit. More: haul help\n"
+	"addresses, haul help sizes, haul help events, man haul.\n";
+
+static const char sizes_text[] =
+	"Sizes: a number, fractions allowed, and a unit; bare numbers are bytes.\n"
+	"    k M G T, or KiB MiB GiB TiB     powers of 1024\n"
+	"    kB MB GB TB                     powers of 1000\n"
+	"Rates are sizes a second: 10M, 1.5MB/s.\n"
+	"Durations: a number, fractions allowed, and a unit; bare numbers are seconds.\n"
+	"    ms s m h d                      milliseconds to days\n"
+	"    inf                             no limit\n"
+	"0 never means unlimited; --grace=0, --reconnect=0, --lock-wait=0 mean at once.\n";
+
+static const char events_text[] =
+	"--json writes one JSON object a line, to standard error, FILE or fd:N. All have\n"
+	"    type  t (seconds since the start)  ts (RFC 3339, UTC)  id (session)\n"
+	"and by type:\n"
+	"    hello       role version mode\n"
+	"    plan        files bytes final\n"
+	"    state       from to why\n"
+	"    connect     peer attempt\n"
+	"    retry       cause attempt delay_ms\n"
+	"    disconnect  cause side\n"
+	"    resume      from replayed_bytes verified\n"
+	"    file        path path_b64? size errno? why?\n"
+	"                state: committed skipped failed vanished changed\n"
+	"    progress    bytes wire wire_in acked total total_final rate level\n"
+	"                blocked: none source cpu link credit disk\n"
+	"    pressure    on since_ms\n"
+	"    level       from to why\n"
+	"    gap         dropped (events lost because the reader was slow)\n"
+	"    warn        text subject?\n"
+	"    error       code reason side terminal again path? also?\n"
+	"    done        exit class files bytes wire wire_in skipped failed vanished\n"
+	"                changed entries skipped_bytes reconnects resent_bytes dup_bytes\n"
+	"                seconds; always the last line\n";
+
+static const char addresses_text[] =
+	"DEST of send and FROM of recv, the side that dials:\n"
+	"    HOST:PORT[/SUBDIR], tcp://HOST:PORT[/SUBDIR]   TCP; IPv6 as [::1]:4285\n"
+	"    [USER@]HOST:PATH, ssh://[USER@]HOST[:PORT]/PATH\n"
+	"                                                   ssh runs haul there\n"
+	"    unix:PATH                                      unix socket\n"
+	"    exec:CMD                                       a command's input and output\n"
+	"    stdio:                                         our own input and output\n"
+	"Digits after the colon mean TCP. SUBDIR is below the receiver's DIR.\n"
+	"\n"
+	"--listen=ADDR, the side that waits:\n"
+	"    HOST:PORT     127.0.0.1:4285 unless given; port 0 takes a free one, which\n"
+	"                  --port-file tells\n"
+	"    unix:PATH     unix socket\n"
+	"    stdio:        our own input and output, the same as recv --stdio\n"
+	"    fd:N          an inherited listening socket\n"
+	"    systemd:      socket activation\n"
+	"Anything but loopback, unix sockets and stdio needs --insecure: nothing is\n"
+	"encrypted there. Use ssh or a tunnel across networks you do not trust.\n";
+
+void help_main(FILE *to)
+{
+	fputs(main_text, to);
+}
+
+/* Prints text from column on, broken at spaces, further lines at INDENT. */
+static void put_wrapped(FILE *to, int column, const char *text)
+{
+	bool first = true;
+	while (*text) {
+		int n = (int)strcspn(text, " ");
+		if (!first && column + 1 + n > WIDTH) {
+			fprintf(to, "\n%*s", INDENT, "");
+			column = INDENT;
+		} else if (!first) {
+			putc(' ', to);
+			column++;
+		}
+		fwrite(text, 1, (size_t)n, to);
+		column += n;
+		first = false;
+		text += n;
+		text += *text == ' ';
+	}
+	putc('\n', to);
+}
+
+static void put_option(FILE *to, const struct option_row *row)
+{
+	char head[80], value[64] = "", text[160];
+
+	if (row->metavar)
+		snprintf(value, sizeof value, option_arg(row) == ARG_OPTIONAL ? "[=%s]" : "=%s",
+			 row->metavar);
+	int column = snprintf(head, sizeof head, "  %c%c%c --%s%s", row->letter ? '-' : ' ',
+			      row->letter ? row->letter : ' ', row->letter ? ',' : ' ', row->name, value);
+	if (row->initial)
+		snprintf(text, sizeof text, "%s (%s)", row->help, row->initial);
+	else
+		snprintf(text, sizeof text, "%s", row->help);
+	fputs(head, to);
+	if (column + 2 > INDENT) {
+		putc('\n', to);
+		column = 0;
+	}
+	fprintf(to, "%*s", INDENT - column, "");
+	put_wrapped(to, INDENT, text);
+}
+
+void help_subcommand(FILE *to, enum subcommand sub)
+{
+	const struct option_row *group = NULL;
+	if (sub == CMD_SEND)
+		fputs("usage: haul send [options] SRC... DEST\n"
+		      "       haul send [options] --listen=ADDR SRC...\n"
+		      "       haul send [options] --from-cmd=CMD DEST\n"
+		      "SRC is a path, or - for standard input. A directory arrives under its own name,\n"
+		      "SRC/. sends what is in it. DEST: haul help addresses.\n",
+		      to);
+	else if (sub == CMD_RECV)
+		fputs("usage: haul recv [options] DIR\n"
+		      "       haul recv [options] FROM DIR\n"
+		      "       haul recv [options] -o FILE|- [FROM]\n"
+		      "Without FROM it listens at 127.0.0.1:4285, or where --listen says. FROM and\n"
+		      "ADDR: haul help addresses.\n",
+		      to);
+	else
+		fputs("usage: haul status [DIR]\n", to);
+	for (size_t i = 0; i < OPTION_TOTAL; i++) {
+		const struct option_row *row = &option_table[i];
+		if (row->kind == OPT_GROUP) {
+			group = row;
+		} else if (row->subs & (unsigned)sub) {
+			if (group)
+				fprintf(to, "\n%s:\n", group->help);
+			group = NULL;
+			put_option(to, row);
+		}
+	}
+}
+
+static void help_exit(FILE *to)
+{
+	fputs("Exit status and class (human: somebody must act; again: the same command may\n"
+	      "succeed; bug: please report it):\n",
+	      to);
+	for (unsigned i = 0; i < HAUL_RC_COUNT; i++) {
+		enum haul_rc rc = (enum haul_rc)i;
+		if (rc == HAUL_SIGNAL)
+			fprintf(to, "  %d+n", haul_rc_status(rc));
+		else
+			fprintf(to, "  %5d", haul_rc_status(rc));
+		fprintf(to, "  %-5s  %s\n", haul_rc_class(rc), haul_rc_text(rc));
+	}
+}
+
+const char help_topics[] = "send recv exit sizes events addresses";
+
+bool help_topic(FILE *to, const char *topic)
+{
+	if (strcmp(topic, "send") == 0)
+		help_subcommand(to, CMD_SEND);
+	else if (strcmp(topic, "recv") == 0)
+		help_subcommand(to, CMD_RECV);
+	else if (strcmp(topic, "exit") == 0)
+		help_exit(to);
+	else if (strcmp(topic, "sizes") == 0)
+		fputs(sizes_text, to);
+	else if (strcmp(topic, "events") == 0)
+		fputs(events_text, to);
+	else if (strcmp(topic, "addresses") == 0)
+		fputs(addresses_text, to);
+	else
+		return false;
+	return true;
+}
+
+void help_version(FILE *to)
+{
+	fprintf(to, "haul %s\ncommit %s\ncompiler %s\nflags %s\nzstd %s\nxxhash %d.%d.%d\n", HAUL_VERSION,
+		HAUL_COMMIT,
+#ifdef __clang__
+		__VERSION__,
+#else
+		"gcc " __VERSION__,
+#endif
+		HAUL_CFLAGS, ZSTD_versionString(), XXH_VERSION_MAJOR, XXH_VERSION_MINOR, XXH_VERSION_RELEASE);
+}

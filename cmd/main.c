@@ -1,0 +1,107 @@
+/*
+ * haul: files, trees and pipes through one connection, and never from the start again.
+ *
+ * The map, from the top; arrows go down only (cmd -> lib -> wire).
+ *
+ * cmd/   the person's side
+ *   main         this table of subcommands
+ *   send recv    what the two modes do, from operands to exit status
+ *   opts         the option table (opts.def) and its parser
+ *   help         help texts, generated from the tables
+ *   complete     shell completions and the OPTIONS of the man page, generated likewise
+ *   report       the event bus of a run with its subscribers; the last words
+ *   json tty out events as JSON lines; the progress line; writing that never waits
+ * lib/   the engine
+ *   engine engine_conn   the wire thread: one poll loop; dialling, attaching, losing connections
+ *   sender receiver      the two roles; serve: the listener with its sessions
+ *   scan source stream_in    sending stages: walk, read and pack, standard input or a producer
+ *   plan dest sink           receiving stages: compare, verify, write and commit; a consumer
+ *   pool blocks              ordered stages of workers; memory for chunks
+ *   walk root                paths: sources to entries; everything beneath the destination
+ *   codec digest             zstd per chunk; XXH3-128 of content
+ *   endpoint dial listen conn command   addresses; making connections; child processes
+ *   backoff pace clock entropy          delays with jitter; --bwlimit; time; random bytes
+ *   events escape err config            what happened; how it is shown; the error table; what was asked
+ * wire/  the conversation, sans-I/O
+ *   frames.def frame     the protocol, once; its structs, encoders and decoders
+ *   cursor limits err buf    bounded reading and writing; every bound; failures; blocks of bytes
+ *   seal handshake       one record; the opening of a connection
+ *   credit ring channel link  the window; what may be replayed; one connection; the link above them
+ *   session              the life cycle
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/complete.h"
+#include "cmd/help.h"
+#include "cmd/subcommands.h"
+
+static int usage_error(const char *subject, const char *why)
+{
+	fprintf(stderr, "haul: %s: %s; try 'haul --help'\n", subject, why);
+	return 1;
+}
+
+int help_main_command(int argc, char **argv)
+{
+	if (argc > 1 && !help_topic(stdout, argv[1]))
+		return usage_error(argv[1], "no such topic");
+	if (argc <= 1)
+		help_main(stdout);
+	return 0;
+}
+
+int version_main(int argc, char **argv)
+{
+	(void)argc, (void)argv;
+	help_version(stdout);
+	return 0;
+}
+
+int complete_main(int argc, char **argv)
+{
+	return argc == 2 && complete_print(stdout, argv[1]) ? 0 : usage_error(argv[0], "takes bash, zsh or fish");
+}
+
+int options_main(int argc, char **argv)
+{
+	return argc == 2 && complete_options(stdout, argv[1]) ? 0 : usage_error(argv[0], "takes mdoc");
+}
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} subcommands[] = {
+	{"send", send_main},
+	{"recv", recv_main},
+	{"help", help_main_command},
+	{"--help", help_main_command},
+	{"-h", help_main_command},
+	{"--version", version_main},
+	{"-V", version_main},
+	{"__complete", complete_main},
+	{"__options", options_main},
+};
+
+/* A closed descriptor 0, 1 or 2 would be taken by the first file we open. */
+static void hold_standard_descriptors(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_WRONLY : O_RDONLY) != fd)
+			_exit(22);
+}
+
+int main(int argc, char **argv)
+{
+	hold_standard_descriptors();
+	signal(SIGPIPE, SIG_IGN);
+	if (argc < 2)
+		return usage_error("no subcommand", "send or recv is missing");
+	for (size_t i = 0; i < sizeof subcommands / sizeof subcommands[0]; i++)
+		if (strcmp(argv[1], subcommands[i].name) == 0)
+			return subcommands[i].run(argc - 1, argv + 1);
+	return usage_error(argv[1], "no such subcommand");
+}

@@ -1,0 +1,96 @@
+/*
+ * The command line of a subcommand: environment and argv in, a checked struct haul_config and operands out.
+ * Precedence: argv, then HAUL_OPTIONS, then HAUL_RSH, then the defaults in cmd/opts.def.
+ */
+#ifndef HAUL_CMD_OPTS_H
+#define HAUL_CMD_OPTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lib/config.h"
+#include "lib/err.h"
+
+enum subcommand { CMD_SEND = 1, CMD_RECV = 2, CMD_STATUS = 4 };
+
+enum option_kind {
+	OPT_GROUP, /* a heading in the table, not an option */
+	OPT_FLAG,
+	OPT_NOOP,
+	OPT_MORE, /* counts how often it is given */
+	OPT_HELP,
+	OPT_STDIO,
+	OPT_STRING,
+	OPT_MAYBE_STRING, /* "" without a value */
+	OPT_SIZE,
+	OPT_LENGTH, /* a size that may be 0 */
+	OPT_RATE,
+	OPT_DURATION,
+	OPT_DURATION0, /* may be 0 */
+	OPT_COUNT,
+	OPT_CHOICE,
+	OPT_COMPRESS,
+	OPT_DELAYS,
+	OPT_OVERLOAD,
+	OPT_PROGRESS,
+};
+
+enum option_arg { ARG_NONE, ARG_VALUE, ARG_OPTIONAL };
+
+enum option_id {
+#define GROUP(id, title) OPTION_GROUP_##id,
+#define OPTION(id, ...)	 OPTION_##id,
+#include "cmd/opts.def"
+	OPTION_TOTAL
+};
+
+struct option_row {
+	const char *name;
+	char letter; /* 0 if none */
+	enum option_kind kind;
+	const char *metavar; /* NULL if it takes no value */
+	unsigned subs;	     /* bits of enum subcommand */
+	size_t at;	     /* offset in struct haul_config */
+	const char *initial; /* default as typed, or NULL */
+	const char *help;    /* of a group: its title */
+};
+
+extern const struct option_row option_table[OPTION_TOTAL];
+
+/* Whether an option takes a value; ARG_OPTIONAL takes one only after `=`. */
+enum option_arg option_arg(const struct option_row *row);
+
+/* A subcommand's word: "send", "recv", "status". */
+const char *subcommand_name(enum subcommand sub);
+
+struct options {
+	struct haul_config cfg;
+	bool help;		  /* --help was met: nothing else was checked */
+	bool given[OPTION_TOTAL]; /* by argv or HAUL_OPTIONS */
+	const char **operands;	  /* as typed, borrowed from argv, NULL at the end */
+	size_t operand_count;
+	size_t source_count; /* send: the first operands; 0 with --from-cmd */
+	const char *peer;    /* DEST of send or FROM of recv; NULL: listen at cfg.listen */
+	const char *dir;     /* DIR of recv or status; NULL with -o and --to-cmd */
+	char *words;	     /* HAUL_OPTIONS, split in place */
+	char **word;
+};
+
+/*
+ * Fills o for sub. argv[0] is the subcommand's word and is skipped. A wrong command line is HAUL_USAGE with
+ * the option or operand as typed as subject. o owns what it holds until opts_free, which is right after a
+ * failure too. cfg borrows from argv, the environment and o. Prints nothing.
+ */
+__attribute__((warn_unused_result)) enum haul_rc opts_parse(struct options *o, enum subcommand sub, int argc,
+							    char **argv, struct haul_err *err);
+void opts_free(struct options *o);
+
+/*
+ * One number with a unit, as every option takes it. Sizes: k M G T or KiB.. are binary, kB MB.. decimal, bare
+ * is bytes. Durations: ms s m h d, bare is seconds, `inf`; the result is milliseconds. Up to 6 decimals.
+ * False if text is not of that form or too large (sizes: INT64_MAX, durations: 36500 days).
+ */
+bool opts_size(const char *text, uint64_t *out);
+bool opts_duration(const char *text, uint64_t *out);
+
+#endif

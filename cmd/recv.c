@@ -1,0 +1,83 @@
+/* haul recv: into a directory, a file or standard output; listening, or dialling a sender. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd/help.h"
+#include "cmd/opts.h"
+#include "cmd/report.h"
+#include "cmd/subcommands.h"
+#include "lib/entropy.h"
+#include "lib/receiver.h"
+#include "lib/serve.h"
+
+static int run_session(const struct options *o, const uint8_t id[static 16], struct receiver_setup *setup,
+		       struct haul_err *err)
+{
+	struct report report;
+	struct session_outcome out = {0};
+	if (report_open(&report, &o->cfg, id, "recv", &out.err) != HAUL_OK) {
+		report_failure(&out.err);
+		return haul_exit_status(&out.err);
+	}
+	setup->cfg = &o->cfg;
+	setup->dir = o->dir;
+	setup->bus = &report.bus;
+	setup->session_id = id;
+	setup->signal_fd = signals_open();
+	receiver_run(setup, &out);
+	*err = out.err;
+	return report_close(&report, &out);
+}
+
+/* In the process of a session that the listener has admitted. */
+static int serve_one(void *ctx, struct serve_session *s)
+{
+	struct receiver_setup setup = {.first = s->first, .handoff_fd = s->handoff_fd};
+	struct haul_err err = {0};
+	if (s->subdir[0])
+		setup.subdir = s->subdir;
+	return run_session(ctx, s->id, &setup, &err);
+}
+
+static int pull(const struct options *o, struct haul_err *err)
+{
+	struct endpoint dial;
+	if (endpoint_parse_peer(o->peer, &dial, err) != HAUL_OK)
+		return -1;
+	uint8_t id[16];
+	entropy_fill(id, sizeof id);
+	dial.pull = true;
+	struct receiver_setup setup = {.dial = &dial, .handoff_fd = -1};
+	int status = run_session(o, id, &setup, err);
+	endpoint_free(&dial);
+	return status;
+}
+
+static int serve(struct options *o, struct haul_err *err)
+{
+	struct serve_setup serve = {.cfg = &o->cfg, .role = ROLE_RECEIVER, .session = serve_one, .ctx = o};
+	/* one stream has one place to go to */
+	o->cfg.once = o->cfg.once || o->cfg.output || o->cfg.to_cmd;
+	return serve_at(&serve, err);
+}
+
+int recv_main(int argc, char **argv)
+{
+	struct options o;
+	struct haul_err err = {0};
+	int status = -1;
+	if (opts_parse(&o, CMD_RECV, argc, argv, &err) == HAUL_OK) {
+		if (o.help) {
+			help_subcommand(stdout, CMD_RECV);
+			status = 0;
+		} else {
+			status = o.peer ? pull(&o, &err) : serve(&o, &err);
+		}
+	}
+	if (status < 0) {
+		report_failure(&err);
+		status = haul_exit_status(&err);
+	}
+	opts_free(&o);
+	return die_by(&err, status);
+}

@@ -1,0 +1,81 @@
+#include "cmd/report.h"
+
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+
+#ifndef HAUL_VERSION
+#define HAUL_VERSION "0.1.0"
+#endif
+
+int signals_open(void)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+enum haul_rc report_open(struct report *r, const struct haul_config *cfg, const uint8_t id[static 16],
+			 const char *role, struct haul_err *err)
+{
+	*r = (struct report){.cfg = cfg, .start_ns = clock_now_ns()};
+	event_bus_init(&r->bus, id);
+	if (cfg->json) {
+		unsigned wait = cfg->grace_ms < 10000 ? (unsigned)cfg->grace_ms : 10000;
+		if (json_open(cfg->json, wait, &r->json, err) != HAUL_OK)
+			return err->rc;
+		event_bus_subscribe(&r->bus, json_event, r->json);
+	}
+	r->tty = tty_open(cfg);
+	if (r->tty)
+		event_bus_subscribe(&r->bus, tty_event, r->tty);
+	struct event ev = {.type = EV_HELLO};
+	ev.u.hello.role = role;
+	ev.u.hello.version = HAUL_VERSION;
+	ev.u.hello.mode = "plain";
+	event_emit(&r->bus, &ev);
+	return HAUL_OK;
+}
+
+int report_close(struct report *r, const struct session_outcome *out)
+{
+	int status = haul_exit_status(&out->err);
+	struct event ev = {.type = EV_ERROR};
+	if (out->err.rc != HAUL_OK) {
+		ev.u.error.err = &out->err;
+		ev.u.error.side = out->err_from_peer ? "peer" : "local";
+		ev.u.error.terminal = out->err.rc != HAUL_PARTIAL && out->err.rc != HAUL_CHANGED;
+		ev.u.error.also = out->also.rc == HAUL_OK ? NULL : &out->also;
+		event_emit(&r->bus, &ev);
+	}
+	ev = (struct event){.type = EV_DONE};
+	ev.u.done.status = status;
+	ev.u.done.class = haul_rc_class(out->err.rc);
+	ev.u.done.m = &out->metrics;
+	ev.u.done.seconds = (double)(clock_now_ns() - r->start_ns) / 1e9;
+	event_emit(&r->bus, &ev);
+	tty_close(r->tty);
+	json_close(r->json);
+	if (out->err.rc != HAUL_OK)
+		report_failure(&out->err);
+	return status;
+}
+
+int die_by(const struct haul_err *err, int status)
+{
+	if (err->rc != HAUL_SIGNAL || err->signal <= 0)
+		return status;
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, err->signal);
+	signal(err->signal, SIG_DFL);
+	raise(err->signal);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	return status;
+}

@@ -1,0 +1,112 @@
+/* haul send: sources to a receiver, dialled or waited for. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/help.h"
+#include "cmd/opts.h"
+#include "cmd/report.h"
+#include "cmd/subcommands.h"
+#include "lib/entropy.h"
+#include "lib/sender.h"
+#include "lib/serve.h"
+
+static bool is_stream(const struct options *o)
+{
+	return o->cfg.from_cmd || (o->source_count == 1 && strcmp(o->operands[0], "-") == 0);
+}
+
+static struct sender_setup setup_of(const struct options *o)
+{
+	return (struct sender_setup){
+		.cfg = &o->cfg,
+		.sources = o->operands,
+		.source_count = is_stream(o) ? 0 : o->source_count,
+		.stream = is_stream(o),
+		.handoff_fd = -1,
+		.signal_fd = -1,
+	};
+}
+
+/* One session after another while the receiver keeps forgetting them and files can be read again. */
+static int push(const struct options *o, struct haul_err *err)
+{
+	struct endpoint dial;
+	if (endpoint_parse_peer(o->peer, &dial, err) != HAUL_OK)
+		return -1;
+	struct report report;
+	struct session_outcome out;
+	struct sender_setup setup = setup_of(o);
+	uint8_t id[16];
+	entropy_fill(id, sizeof id);
+	if (report_open(&report, &o->cfg, id, "send", err) != HAUL_OK)
+		return -1;
+	setup.bus = &report.bus;
+	setup.session_id = id;
+	setup.dial = &dial;
+	setup.signal_fd = signals_open();
+	struct metrics before = {0};
+	for (;;) {
+		sender_run(&setup, &out);
+		session_add_metrics(&out.metrics, &before);
+		if (!out.session_gone || setup.stream)
+			break;
+		before = out.metrics;
+		before.reconnects++;
+		entropy_fill(id, sizeof id);
+	}
+	if (out.session_gone && setup.stream)
+		out.err.rc = HAUL_NO_RESUME;
+	int status = report_close(&report, &out);
+	endpoint_free(&dial);
+	*err = out.err;
+	return status;
+}
+
+/* In the process of the one session that a listening sender serves. */
+static int serve_one(void *ctx, struct serve_session *s)
+{
+	const struct options *o = ctx;
+	struct report report;
+	struct session_outcome out = {0};
+	struct sender_setup setup = setup_of(o);
+	if (report_open(&report, &o->cfg, s->id, "send", &out.err) != HAUL_OK) {
+		report_failure(&out.err);
+		return haul_exit_status(&out.err);
+	}
+	setup.bus = &report.bus;
+	setup.session_id = s->id;
+	setup.first = s->first;
+	setup.handoff_fd = s->handoff_fd;
+	setup.signal_fd = signals_open();
+	sender_run(&setup, &out);
+	return report_close(&report, &out);
+}
+
+static int wait_for_receiver(struct options *o, struct haul_err *err)
+{
+	o->cfg.once = true;
+	struct serve_setup serve = {.cfg = &o->cfg, .role = ROLE_SENDER, .session = serve_one, .ctx = o};
+	return serve_at(&serve, err);
+}
+
+int send_main(int argc, char **argv)
+{
+	struct options o;
+	struct haul_err err = {0};
+	int status = -1;
+	if (opts_parse(&o, CMD_SEND, argc, argv, &err) == HAUL_OK) {
+		if (o.help) {
+			help_subcommand(stdout, CMD_SEND);
+			status = 0;
+		} else {
+			status = o.peer ? push(&o, &err) : wait_for_receiver(&o, &err);
+		}
+	}
+	if (status < 0) {
+		report_failure(&err);
+		status = haul_exit_status(&err);
+	}
+	opts_free(&o);
+	return die_by(&err, status);
+}

@@ -1,0 +1,129 @@
+/*
+ * dest: what the receiving workers do with the destination tree. Compares offers with what is there, writes
+ * chunks and packs into temporary files, and gives them their final names.
+ *
+ * A file is known by its id from the offer to its result. Workers reach it through the table here, which has
+ * the only lock; what they write goes to a temporary file under .haul until every byte of it is verified.
+ */
+#ifndef HAUL_LIB_DEST_H
+#define HAUL_LIB_DEST_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/blocks.h"
+#include "lib/codec.h"
+#include "lib/config.h"
+#include "lib/digest.h"
+#include "lib/root.h"
+#include "wire/frame.h"
+
+enum dest_state {
+	DEST_WANTED,	/* nothing of it has come */
+	DEST_RECEIVING, /* claimed: chunks or a pack carry it */
+	DEST_WRITTEN,	/* verified and in its temporary file; to be committed */
+	DEST_DONE,	/* has its outcome */
+};
+
+struct dest_file {
+	uint64_t id, size; /* size: UINT64_MAX for a stream of unknown length */
+	uint32_t mode;
+	int64_t mtime_s;
+	uint32_t mtime_ns;
+	bool stream, sparse;
+	char *path; /* one allocation with this struct */
+	size_t path_len;
+
+	enum dest_state state; /* under the table's lock */
+
+	pthread_mutex_t mu; /* guards fd, temp, code, sys while workers write */
+	int fd;
+	char temp[ROOT_TEMP_MAX]; /* "" when there is none */
+	uint16_t code;		  /* reason it will not be committed, 0 so far */
+	uint16_t sys;
+
+	/* wire thread */
+	struct digest_sum sum;
+	uint64_t received; /* raw bytes, holes included */
+	bool chunked;	   /* carried by chunks, not by a pack */
+};
+
+struct dest {
+	const struct haul_config *cfg;
+	struct root *root; /* NULL when the stream goes to a sink */
+	struct blocks *blocks;
+	uint64_t seed;
+	uint8_t compare;
+	uint16_t flags;
+	char tag[ROOT_TAG_MAX + 1]; /* of this session's temporary files */
+	const char *only;	    /* -o FILE: the one path that a stream or file gets, else NULL */
+	bool single;		    /* one stream or file, nothing else */
+
+	pthread_mutex_t mu; /* guards table, first and taken_single */
+	struct dest_file *table[OPEN_ENTRIES_MAX];
+	uint64_t first, next; /* ids that may be open: [first, next) */
+	bool taken_single;
+	atomic_uint_fast64_t temp_number;
+	atomic_bool wrote; /* something was made or changed */
+
+	int dirs_fd; /* temporary record of directories whose mode and time are set at the end; -1 none */
+	pthread_mutex_t dirs_mu;
+};
+
+enum dest_job_kind { DEST_PLAN, DEST_PACK, DEST_DATA, DEST_HOLE, DEST_END, DEST_DROP };
+
+/* A planned entry, for the events of the wire thread. */
+struct dest_planned {
+	struct dest_file *file; /* wanted */
+	uint8_t action, type;
+	uint64_t size;
+};
+
+struct dest_job {
+	enum dest_job_kind kind;
+	uint32_t cost;
+	struct buf *body; /* of the message; the stage owns it */
+	struct dest_file *file; /* DATA, HOLE, END */
+	struct frame_data data;
+	struct frame_hole hole;
+	struct frame_end end;
+	uint64_t first; /* PLAN: id of the first entry */
+	uint16_t count;
+
+	/* outcome */
+	const char *violation; /* the peer broke the protocol: static text */
+	struct buf *out;       /* PLAN: body of a WANT. DATA to a sink: the unpacked content */
+	struct dest_planned *planned;
+	struct dest_file **files; /* PACK: written or failed */
+	size_t file_count;
+	uint64_t content; /* raw bytes verified */
+};
+
+enum haul_rc dest_init(struct dest *d, const struct haul_config *cfg, struct blocks *blocks,
+		       const uint8_t session_id[static 16], struct haul_err *err);
+/* Removes the temporary files of what was not committed. */
+void dest_free(struct dest *d);
+
+/* struct pool_ops of the workers: ctx is a struct dest, jobs are struct dest_job. */
+extern const struct pool_ops dest_ops;
+void dest_job_free(struct dest_job *job);
+
+/* Wire thread. The open, wanted file with this id, or NULL. */
+struct dest_file *dest_find(struct dest *d, uint64_t id);
+/* Takes it out of the table and frees it; its temporary file goes too if it still has one. */
+void dest_forget(struct dest *d, struct dest_file *f);
+/* Records why a file will not be committed; the first reason stays. */
+void dest_fail(struct dest_file *f, enum haul_rc rc, int sys);
+
+/* A large file is complete: size, metadata. 0 or -errno. */
+int dest_complete(struct dest *d, struct dest_file *f);
+
+/* Commits files that are DEST_WRITTEN: syncs as configured, renames, syncs directories; sets code and sys. Runs
+ * in the commit stage. */
+void dest_commit(struct dest *d, struct dest_file **files, size_t count);
+/* Modes and times of all directories, the last sync, .haul away. 0 or -errno. */
+int dest_finish(struct dest *d);
+
+#endif

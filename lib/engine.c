@@ -1,0 +1,480 @@
+#include "lib/engine.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/engine_conn.h"
+
+/* How long an orderly good-bye may take once there is nothing left to move. */
+#define FINISH_MS     3000u
+#define ABORT_MS      2000u
+#define ABORT_MUTE_MS 200u /* to a peer that has been silent anyway */
+#define PROGRESS_MS   200u
+#define READS_A_TURN  16
+#define WRITES_A_TURN 64
+/* Blocks kept for reuse: a full window of chunks. */
+#define BLOCKS_KEEP 80
+#define FDS_MAX	    (5 + ENGINE_ROLE_FDS_MAX)
+
+uint64_t engine_now_ms(void)
+{
+	return clock_now_ms();
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t after(uint64_t now, uint64_t span)
+{
+	return span > UINT64_MAX - now ? UINT64_MAX : now + span;
+}
+
+enum haul_rc engine_init(struct engine *e, const struct engine_setup *set)
+{
+	const struct haul_config *cfg = set->cfg;
+	uint64_t now = clock_now_ms();
+	*e = (struct engine){.set = *set, .conn = {-1, -1, 0, false, false}, .phase_deadline = UINT64_MAX,
+			     .attempt_deadline = UINT64_MAX, .redial_at = now, .progress_at = now + PROGRESS_MS};
+	size_t block = (cfg->chunk > CHUNK_DEFAULT_BYTES ? CHUNK_MAX_BYTES : CHUNK_DEFAULT_BYTES) + 4096;
+	e->blocks = blocks_new(block, BLOCKS_KEEP);
+	e->opening_cap = sizeof((struct handshake *)0)->out;
+	e->opening = malloc(e->opening_cap);
+	if (!e->blocks || !e->opening)
+		return haul_fail(&e->err, HAUL_NO_MEMORY, 0, NULL, "cannot set up a session");
+	struct link_config link = {
+		.window = cfg->window,
+		.ring = cfg->ring,
+		.max_body = RECORD_BODY_MAX_BYTES,
+		.keep_until_durable = set->keep_until_durable,
+		/* until the first answer, this is the time to get one */
+		.reconnect_ms = least(cfg->connect_ms, cfg->reconnect_ms),
+		.credit_wait_ms = cfg->credit_wait_ms,
+		.idle_ms = cfg->idle_ms,
+		.source = blocks_source(e->blocks),
+	};
+	bool raised;
+	if (link_init(&e->link, &link, now, &raised) != WIRE_OK)
+		return haul_fail(&e->err, HAUL_NO_MEMORY, 0, NULL, "cannot set up a link");
+	if (raised && cfg->ring_set) {
+		struct event ev = {.type = EV_WARN};
+		ev.u.warn.subject = "--ring";
+		ev.u.warn.text = "raised to hold a full window and a chunk";
+		event_emit(set->bus, &ev);
+	}
+	backoff_init(&e->backoff, cfg->retry_min_ms, cfg->retry_max_ms);
+	pace_init(&e->pace, cfg->bwlimit, clock_now_ns());
+	return HAUL_OK;
+}
+
+void engine_free(struct engine *e)
+{
+	if (e->conn_open)
+		conn_close(&e->conn, 1000);
+	dial_abort(e->dial);
+	free(e->hs);
+	free(e->opening);
+	link_free(&e->link);
+	blocks_free(e->blocks);
+}
+
+/* ---- phases ---- */
+
+static void enter(struct engine *e, enum engine_phase phase, uint64_t within_ms)
+{
+	if (phase > e->phase) {
+		e->phase = phase;
+		e->phase_deadline = after(clock_now_ms(), within_ms);
+	}
+}
+
+enum haul_rc engine_step(struct engine *e, uint8_t frame, enum frame_role from)
+{
+	enum session_state before = e->session.state;
+	struct wire_err w = {0};
+	if (session_step(&e->session, frame, from, &w) != WIRE_OK) {
+		struct haul_err err = {.at = frame};
+		haul_fail(&err, HAUL_PROTOCOL, 0, NULL, "%s: %s while %s", w.check, frame_name(frame),
+			  session_state_name(before));
+		return engine_abort(e, &err);
+	}
+	if (before != e->session.state) {
+		struct event ev = {.type = EV_STATE};
+		ev.u.state.from = session_state_name(before);
+		ev.u.state.to = session_state_name(e->session.state);
+		ev.u.state.why = frame_name(frame);
+		event_emit(e->set.bus, &ev);
+	}
+	return HAUL_OK;
+}
+
+void engine_finish(struct engine *e)
+{
+	link_fin(&e->link);
+	enter(e, ENGINE_FINISHING, FINISH_MS);
+}
+
+/* What the peer is told of a reason: an interrupted receiver can be dialled again, anything else is final. */
+static uint16_t reason_code(const struct engine *e, enum haul_rc rc)
+{
+	if (rc == HAUL_SIGNAL)
+		return e->set.ops->role == ROLE_RECEIVER ? REASON_GOAWAY : (uint16_t)haul_rc_status(HAUL_LINK_LOST);
+	return (uint16_t)haul_rc_status(rc);
+}
+
+enum haul_rc engine_abort(struct engine *e, const struct haul_err *err)
+{
+	if (e->err.rc != HAUL_OK) {
+		if (e->also.rc == HAUL_OK)
+			e->also = *err;
+		return e->err.rc;
+	}
+	e->err = *err;
+	link_cancel(&e->link, reason_code(e, err->rc), err->why);
+	link_fin(&e->link);
+	bool mute = clock_now_ms() - e->link.last_rx > ABORT_MS;
+	enter(e, ENGINE_ABORTING, mute ? ABORT_MUTE_MS : ABORT_MS);
+	if (e->link.state != LINK_UP)
+		e->phase = ENGINE_OVER;
+	return err->rc;
+}
+
+static enum haul_rc end_by_clock(struct engine *e, enum haul_rc rc, const char *why)
+{
+	struct haul_err err = {0};
+	haul_fail(&err, rc, 0, e->set.dial ? e->set.dial->text : NULL, "%s", why);
+	return engine_abort(e, &err);
+}
+
+/* ---- signals ---- */
+
+static void interrupted(struct engine *e, int signal)
+{
+	struct haul_err err = {.signal = signal};
+	haul_fail(&err, HAUL_SIGNAL, 0, NULL, "interrupted by %s; run the same command again to continue",
+		  signal == SIGINT ? "SIGINT" : signal == SIGHUP ? "SIGHUP" : "SIGTERM");
+	engine_abort(e, &err);
+}
+
+static void read_signals(struct engine *e)
+{
+	struct signalfd_siginfo si;
+	while (read(e->set.signal_fd, &si, sizeof si) == (ssize_t)sizeof si) {
+		int sig = (int)si.ssi_signo;
+		if (sig == SIGHUP && e->set.dial && !e->conn_open && !e->dial) {
+			e->redial_at = 0; /* a wake-up call while waiting to dial */
+			continue;
+		}
+		if (e->phase != ENGINE_RUNNING) { /* the second one, or too late for anything else */
+			interrupted(e, sig);
+			e->phase = ENGINE_OVER;
+			return;
+		}
+		e->signal = sig;
+		e->set.ops->drain(e->set.self);
+		enter(e, ENGINE_DRAINING, e->set.cfg->grace_ms);
+	}
+}
+
+/* ---- in ---- */
+
+static void on_cancelled(struct engine *e, const struct frame_cancel *c)
+{
+	if (c->code == REASON_GOAWAY && e->set.dial) {
+		engine_conn_lost(e, "the peer is going down", "peer");
+		return;
+	}
+	struct haul_err err = {0};
+	enum haul_rc rc = c->code == REASON_GOAWAY ? HAUL_LINK_LOST : haul_rc_from_status(c->code);
+	haul_fail(&err, rc, 0, e->set.dial ? e->set.dial->text : "the peer", "%.*s", (int)c->text.n,
+		  (const char *)c->text.p);
+	e->err_from_peer = true;
+	engine_abort(e, &err);
+	e->link.cancel_due = false; /* the peer knows */
+	if (e->phase == ENGINE_ABORTING)
+		e->phase_deadline = least(e->phase_deadline, clock_now_ms() + ABORT_MUTE_MS);
+}
+
+static void on_event(struct engine *e, struct link_event *ev)
+{
+	switch (ev->type) {
+	case LINK_MESSAGE:
+		if (e->phase >= ENGINE_FINISHING || engine_step(e, ev->frame, e->set.ops->role == ROLE_SENDER
+									  ? ROLE_RECEIVER
+									  : ROLE_SENDER) != HAUL_OK) {
+			buf_put(ev->body);
+			return;
+		}
+		e->set.ops->message(e->set.self, ev);
+		return;
+	case LINK_CANCELLED:
+		on_cancelled(e, &ev->cancel);
+		return;
+	case LINK_FINISHED:
+		if (e->phase == ENGINE_FINISHING || e->phase == ENGINE_ABORTING || e->settled) {
+			link_fin(&e->link); /* answered before leaving */
+			e->phase = e->link.finned || e->phase == ENGINE_ABORTING ? ENGINE_OVER : e->phase;
+			enter(e, ENGINE_FINISHING, FINISH_MS);
+		} else {
+			engine_conn_lost(e, "closed by the peer", "peer");
+		}
+		return;
+	case LINK_ACKED:
+		e->barren = 0;
+		return;
+	}
+}
+
+static void connection_failed(struct engine *e, enum wire_rc rc, const struct wire_err *w)
+{
+	if (rc == WIRE_DAMAGED && ++e->barren < 3) {
+		engine_conn_lost(e, w->check, "peer");
+		return;
+	}
+	struct haul_err err = {.at = w->at};
+	haul_fail(&err, rc == WIRE_NOMEM ? HAUL_NO_MEMORY : HAUL_PROTOCOL, 0, e->set.dial ? e->set.dial->text : "peer",
+		  "%s (%llu)", w->check, (unsigned long long)w->at);
+	engine_abort(e, &err);
+}
+
+static void handle_records(struct engine *e)
+{
+	while (e->conn_open && !e->hs) {
+		struct link_event ev;
+		struct wire_err w = {0};
+		enum wire_rc rc = link_next(&e->link, clock_now_ms(), &ev, &w);
+		if (rc == WIRE_MORE)
+			return;
+		if (rc != WIRE_OK) {
+			connection_failed(e, rc, &w);
+			return;
+		}
+		if (ev.type == LINK_MESSAGE)
+			e->barren = 0;
+		on_event(e, &ev);
+		if (e->phase == ENGINE_OVER)
+			return;
+	}
+}
+
+static void read_link(struct engine *e)
+{
+	for (int turn = 0; turn < READS_A_TURN && e->conn_open && e->phase != ENGINE_OVER; turn++) {
+		struct iovec iov[2];
+		size_t n = link_space(&e->link, iov), room = 0;
+		for (size_t i = 0; i < n; i++)
+			room += iov[i].iov_len;
+		ssize_t got = readv(e->conn.in, iov, (int)n);
+		if (got < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (got <= 0) {
+			engine_conn_lost(e, got ? strerror(errno) : "closed by the peer", "peer");
+			return;
+		}
+		link_filled(&e->link, (size_t)got, clock_now_ms());
+		handle_records(e);
+		if ((size_t)got < room)
+			return; /* the socket is empty: save the call that would say so */
+	}
+}
+
+/* ---- out ---- */
+
+/* Cuts iov to at most n bytes; returns how many entries are left. */
+static size_t trim_iov(struct iovec *iov, size_t count, uint64_t n)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (iov[i].iov_len >= n) {
+			iov[i].iov_len = (size_t)n;
+			return n ? i + 1 : i;
+		}
+		n -= iov[i].iov_len;
+	}
+	return count;
+}
+
+static void flush(struct engine *e)
+{
+	e->write_blocked = false;
+	if (!e->conn_open || !engine_conn_flush_opening(e))
+		return;
+	for (int turn = 0; turn < WRITES_A_TURN && e->conn_open; turn++) {
+		struct iovec iov[CHANNEL_IOV_MAX];
+		size_t n = link_gather(&e->link, clock_now_ms(), iov);
+		if (n)
+			n = trim_iov(iov, n, pace_allowance(&e->pace, clock_now_ns()));
+		if (!n)
+			return;
+		ssize_t put = writev(e->conn.out, iov, (int)n);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0 && errno == EAGAIN) {
+			e->write_blocked = true;
+			return;
+		}
+		if (put < 0) {
+			engine_conn_lost(e, strerror(errno), "local");
+			return;
+		}
+		link_wrote(&e->link, (size_t)put);
+		pace_spend(&e->pace, (uint64_t)put);
+	}
+}
+
+/* ---- progress ---- */
+
+static uint64_t sliding_rate(struct engine *e, uint64_t now)
+{
+	unsigned n = e->samples < 16 ? e->samples : 16;
+	e->sample[e->samples++ % 16].t_ms = now;
+	e->sample[(e->samples - 1) % 16].bytes = e->metrics.acked;
+	if (!n)
+		return 0;
+	unsigned oldest = n < 16 ? 0 : e->samples % 16;
+	uint64_t span = now - e->sample[oldest].t_ms;
+	return span ? (e->metrics.acked - e->sample[oldest].bytes) * 1000 / span : 0;
+}
+
+static void say_progress(struct engine *e, uint64_t now)
+{
+	struct metrics *m = &e->metrics;
+	m->wire_in = link_bytes_in(&e->link);
+	m->wire_out = link_bytes_out(&e->link);
+	m->resent_bytes = e->link.replayed_bytes;
+	m->dup_bytes = e->link.dup_bytes;
+	m->stale_acks = e->link.stale_acks;
+	if (now < e->progress_at)
+		return;
+	e->progress_at = now + PROGRESS_MS;
+	struct event ev = {.type = EV_PROGRESS};
+	ev.u.progress.m = m;
+	ev.u.progress.rate = sliding_rate(e, now);
+	event_emit(e->set.bus, &ev);
+}
+
+/* ---- clocks ---- */
+
+static void act_on_clock(struct engine *e)
+{
+	switch (link_tick(&e->link, clock_now_ms())) {
+	case LINK_FINE:
+		return;
+	case LINK_PEER_DEAD:
+		engine_conn_lost(e, "no sign of life", "peer");
+		return;
+	case LINK_NO_RECONNECT:
+		if (e->settled)
+			e->phase = ENGINE_OVER; /* all is committed; the sender never came for the verdict */
+		else if (e->was_up)
+			end_by_clock(e, HAUL_LINK_LOST, "link lost and not regained; run the same command again to continue");
+		else
+			end_by_clock(e, HAUL_CONNECT, "could not connect: nobody answered in time");
+		return;
+	case LINK_NO_CREDIT:
+		end_by_clock(e, HAUL_IDLE, "the receiver took nothing for too long (--credit-wait)");
+		return;
+	case LINK_NO_PROGRESS:
+		end_by_clock(e, HAUL_IDLE, "the peer made no progress for too long (--idle)");
+		return;
+	}
+}
+
+static void act_on_phase(struct engine *e, uint64_t now)
+{
+	if (e->phase == ENGINE_DRAINING && (now >= e->phase_deadline || e->set.ops->drained(e->set.self)))
+		interrupted(e, e->signal);
+	else if (e->phase > ENGINE_DRAINING && now >= e->phase_deadline)
+		e->phase = ENGINE_OVER;
+	/* FIN is out: half-close, so that the peer reads it before our close can turn into a reset */
+	if (e->phase == ENGINE_FINISHING && e->link.finned && e->link.peer_finned && !e->link.channel.slot_count)
+		e->phase = ENGINE_OVER;
+}
+
+/* ---- the loop ---- */
+
+static int timeout_of(const struct engine *e, uint64_t now, uint64_t deadline)
+{
+	if (e->conn_open && !e->write_blocked)
+		deadline = least(deadline, after(now, pace_wait_ms(&e->pace) ? pace_wait_ms(&e->pace) : UINT64_MAX));
+	if (deadline <= now) /* what is due may need the socket: then its readiness wakes us, not the clock */
+		return e->write_blocked ? 5 : 0;
+	return deadline - now > 60000 ? 60000 : (int)(deadline - now);
+}
+
+static uint64_t next_deadline(const struct engine *e, uint64_t now)
+{
+	uint64_t at = least(link_deadline(&e->link, now), engine_conn_deadline(e));
+	at = least(at, e->phase_deadline);
+	at = least(at, e->set.ops->deadline(e->set.self));
+	return least(at, e->progress_at);
+}
+
+static void add_fd(struct pollfd *fds, nfds_t *n, int fd, short events)
+{
+	if (fd >= 0)
+		fds[(*n)++] = (struct pollfd){fd, events, 0};
+}
+
+static void wait_for_something(struct engine *e)
+{
+	struct pollfd fds[FDS_MAX];
+	nfds_t n = 0, conn_at;
+	int role_fds[ENGINE_ROLE_FDS_MAX];
+	size_t role_count = e->set.ops->fds(e->set.self, role_fds);
+	for (size_t i = 0; i < role_count; i++)
+		add_fd(fds, &n, role_fds[i], POLLIN);
+	add_fd(fds, &n, e->set.signal_fd, POLLIN);
+	add_fd(fds, &n, e->set.handoff_fd, POLLIN);
+	if (e->dial)
+		add_fd(fds, &n, dial_poll_fd(e->dial), POLLOUT);
+	conn_at = n;
+	if (e->conn_open) {
+		add_fd(fds, &n, e->conn.in, POLLIN);
+		if (e->write_blocked && e->conn.out == e->conn.in)
+			fds[conn_at].events |= POLLOUT;
+		else if (e->write_blocked)
+			add_fd(fds, &n, e->conn.out, POLLOUT);
+	}
+	uint64_t before = clock_now_ns(), now = before / 1000000u;
+	poll(fds, n, timeout_of(e, now, next_deadline(e, now)));
+	e->metrics.wait_ns[e->metrics.blocked] += clock_now_ns() - before;
+
+	if (e->set.signal_fd >= 0)
+		read_signals(e);
+	if (e->set.handoff_fd >= 0)
+		engine_conn_accept(e);
+	if (!e->conn_open || e->phase == ENGINE_OVER || !(fds[conn_at].revents & (POLLIN | POLLHUP | POLLERR)))
+		return;
+	if (e->hs)
+		engine_conn_shake(e);
+	if (!e->hs && e->conn_open)
+		read_link(e);
+}
+
+enum haul_rc engine_run(struct engine *e)
+{
+	while (e->phase != ENGINE_OVER) {
+		engine_conn_dial(e, clock_now_ms());
+		if (e->phase <= ENGINE_DRAINING)
+			e->set.ops->pump(e->set.self);
+		flush(e);
+		act_on_phase(e, clock_now_ms());
+		if (e->phase == ENGINE_OVER)
+			break;
+		wait_for_something(e);
+		if (e->phase != ENGINE_OVER)
+			act_on_clock(e);
+		say_progress(e, clock_now_ms());
+	}
+	flush(e);
+	e->progress_at = 0;
+	say_progress(e, clock_now_ms());
+	return e->err.rc;
+}

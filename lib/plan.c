@@ -1,0 +1,322 @@
+#include "lib/plan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/walk.h"
+
+#define FLAG_DRY_RUN	 1u
+#define FLAG_SKIP_NEWER	 2u
+#define FLAG_SKIP_EXISTING 4u
+#define FLAG_ONLY_EXISTING 8u
+
+enum { COMPARE_TIME = 0, COMPARE_SIZE = 1, COMPARE_CONTENT = 2 };
+
+/* A verdict under construction. */
+static struct frame_verdict say(enum plan_action action)
+{
+	return (struct frame_verdict){.action = (uint8_t)action};
+}
+
+static struct frame_verdict say_failed(enum haul_rc rc, int sys)
+{
+	return (struct frame_verdict){PLAN_FAILED, (uint16_t)haul_rc_status(rc), (uint16_t)sys};
+}
+
+static struct frame_verdict say_errno(int rc)
+{
+	return rc < 0 ? say_failed(haul_rc_from_errno(-rc), -rc) : say(PLAN_DONE);
+}
+
+/* ---- files ---- */
+
+/* Only the mode differs: no reason to send the content again. */
+static int mend_mode(struct dest *d, const char *path, const struct stat *st, uint32_t mode)
+{
+	if ((st->st_mode & 0777) == (mode & 0777))
+		return 0;
+	struct stat now;
+	int fd = root_open_file(d->root, path, &now);
+	if (fd < 0)
+		return fd;
+	int rc = fchmod(fd, mode & 0777) < 0 ? -errno : 0;
+	close(fd);
+	return rc;
+}
+
+static bool looks_unchanged(const struct dest *d, const struct frame_entry *e, const struct stat *st)
+{
+	if ((uint64_t)st->st_size != e->size || d->compare == COMPARE_CONTENT)
+		return false;
+	return d->compare == COMPARE_SIZE ||
+	       (st->st_mtim.tv_sec == e->mtime_s && (uint32_t)st->st_mtim.tv_nsec == e->mtime_ns);
+}
+
+static bool is_newer(const struct frame_entry *e, const struct stat *st)
+{
+	return st->st_mtim.tv_sec > e->mtime_s ||
+	       (st->st_mtim.tv_sec == e->mtime_s && (uint32_t)st->st_mtim.tv_nsec > e->mtime_ns);
+}
+
+static struct frame_verdict plan_file(struct dest *d, const char *path, const struct frame_entry *e)
+{
+	struct stat st;
+	int rc = root_stat(d->root, path, &st);
+	if (rc == -ENOENT)
+		return say(d->flags & FLAG_ONLY_EXISTING ? PLAN_SKIP : PLAN_SEND);
+	if (rc < 0)
+		return say_errno(rc);
+	if (S_ISDIR(st.st_mode))
+		return say_failed(HAUL_IO, EISDIR);
+	if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+		return say_failed(HAUL_POLICY, EEXIST);
+	if (d->flags & FLAG_SKIP_EXISTING)
+		return say(PLAN_SKIP);
+	if (S_ISREG(st.st_mode)) {
+		if (looks_unchanged(d, e, &st)) {
+			rc = d->flags & FLAG_DRY_RUN ? 0 : mend_mode(d, path, &st, e->mode);
+			return rc < 0 ? say_errno(rc) : say(PLAN_SKIP);
+		}
+		if ((d->flags & FLAG_SKIP_NEWER) && is_newer(e, &st))
+			return say(PLAN_SKIP);
+	}
+	return d->cfg->overwrite == OVERWRITE_NO ? say_failed(HAUL_POLICY, EEXIST) : say(PLAN_SEND);
+}
+
+/* ---- directories ---- */
+
+/* Remembers a directory for the end: mode u32, seconds i64, nanoseconds u32, length u16, path. */
+static int remember_dir(struct dest *d, const char *path, const struct frame_entry *e)
+{
+	uint8_t b[32 + PATH_MAX_BYTES];
+	struct wr w = wr_init(b, sizeof b);
+	wr_uint(&w, e->mode, 4);
+	wr_uint(&w, (uint64_t)e->mtime_s, 8);
+	wr_uint(&w, e->mtime_ns, 4);
+	wr_str(&w, (struct span){(const uint8_t *)path, strlen(path)});
+	int rc = 0;
+	pthread_mutex_lock(&d->dirs_mu);
+	if (d->dirs_fd < 0) {
+		char name[ROOT_TEMP_MAX];
+		d->dirs_fd = root_temp_open(d->root, d->tag, atomic_fetch_add(&d->temp_number, 1), name);
+		if (d->dirs_fd < 0)
+			rc = d->dirs_fd;
+		else
+			root_temp_unlink(d->root, name);
+	}
+	if (rc == 0 && write(d->dirs_fd, b, w.n) != (ssize_t)w.n)
+		rc = errno ? -errno : -EIO;
+	pthread_mutex_unlock(&d->dirs_mu);
+	return rc;
+}
+
+int plan_apply_dirs(struct dest *d)
+{
+	uint8_t b[32 + PATH_MAX_BYTES];
+	uint64_t at = 0;
+	int worst = 0;
+	for (;;) {
+		ssize_t n = pread(d->dirs_fd, b, sizeof b, (off_t)at);
+		if (n <= 0)
+			return n < 0 ? -errno : worst;
+		struct rd r = rd_init(b, (size_t)n);
+		uint32_t mode = rd_u32(&r);
+		int64_t mtime_s = (int64_t)rd_u64(&r);
+		uint32_t mtime_ns = rd_u32(&r);
+		struct span s = rd_str(&r);
+		if (r.bad)
+			return -EIO;
+		char path[PATH_MAX_BYTES + 1];
+		memcpy(path, s.p, s.n);
+		path[s.n] = '\0';
+		int rc = root_dir_meta(d->root, path, mode, mtime_s, mtime_ns);
+		if (rc < 0 && rc != -ENOENT)
+			worst = rc;
+		at += (size_t)n - r.n;
+	}
+}
+
+/* ---- entries ---- */
+
+static struct frame_verdict plan_stream(struct dest *d, const char *path)
+{
+	struct stat st;
+	if (!d->root)
+		return say(PLAN_SEND);
+	int rc = root_stat(d->root, path, &st);
+	if (rc == -ENOENT)
+		return say(PLAN_SEND);
+	if (rc < 0)
+		return say_errno(rc);
+	if (S_ISDIR(st.st_mode))
+		return say_failed(HAUL_IO, EISDIR);
+	if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+		return say_failed(HAUL_POLICY, EEXIST);
+	return d->cfg->overwrite == OVERWRITE_NO ? say_failed(HAUL_POLICY, EEXIST) : say(PLAN_SEND);
+}
+
+/* A receiver of one stream takes the first file or stream, whatever its name, and nothing else. */
+static struct frame_verdict plan_single(struct dest *d, const struct frame_entry *e)
+{
+	if (e->type != ENTRY_FILE && e->type != ENTRY_STREAM)
+		return e->type == ENTRY_DIR_END ? say(PLAN_DONE) : say_failed(HAUL_POLICY, 0);
+	pthread_mutex_lock(&d->mu);
+	bool first = !d->taken_single;
+	d->taken_single = true;
+	pthread_mutex_unlock(&d->mu);
+	return first ? plan_stream(d, d->only) : say_failed(HAUL_POLICY, 0);
+}
+
+static struct frame_verdict plan_entry(struct dest *d, const char *path, const struct frame_entry *e, const char *target)
+{
+	int rc;
+	bool created, dry = d->flags & FLAG_DRY_RUN;
+	switch (e->type) {
+	case ENTRY_FILE:
+		return plan_file(d, path, e);
+	case ENTRY_STREAM:
+		return plan_stream(d, path);
+	case ENTRY_DIR:
+		if (dry)
+			return say(PLAN_DONE);
+		rc = root_mkdir(d->root, path, &created);
+		if (rc == 0 && created)
+			atomic_store_explicit(&d->wrote, true, memory_order_relaxed);
+		return say_errno(rc);
+	case ENTRY_SYMLINK:
+		if (!dry)
+			atomic_store_explicit(&d->wrote, true, memory_order_relaxed);
+		return dry ? say(PLAN_DONE) : say_errno(root_symlink(d->root, path, target, e->mtime_s, e->mtime_ns));
+	default: /* ENTRY_DIR_END */
+		return dry ? say(PLAN_DONE) : say_errno(remember_dir(d, path, e));
+	}
+}
+
+static struct dest_file *file_new(const struct frame_entry *e, uint64_t id, const char *path)
+{
+	size_t n = strlen(path);
+	struct dest_file *f = calloc(1, sizeof *f + n + 1);
+	if (!f)
+		return NULL;
+	f->id = id;
+	f->size = e->size;
+	f->mode = e->mode;
+	f->mtime_s = e->mtime_s;
+	f->mtime_ns = e->mtime_ns;
+	f->stream = e->type == ENTRY_STREAM;
+	f->sparse = e->sparse;
+	f->path = (char *)(f + 1);
+	f->path_len = n;
+	f->fd = -1;
+	memcpy(f->path, path, n);
+	pthread_mutex_init(&f->mu, NULL);
+	return f;
+}
+
+static const char *entry_refused(const struct frame_entry *e, size_t path_len)
+{
+	if (e->type < ENTRY_FILE || e->type > ENTRY_STREAM)
+		return "an entry of an unknown type";
+	if (e->mtime_ns >= 1000000000u)
+		return "an entry with an impossible time";
+	if (e->type == ENTRY_FILE && e->size > INT64_MAX)
+		return "an entry with an impossible size";
+	if (path_len > PATH_MAX_BYTES || e->target.n > PATH_MAX_BYTES)
+		return "an entry with an overlong name";
+	return NULL;
+}
+
+/* The whole path from what it shares with the one before. */
+static bool join_path(char path[static PATH_MAX_BYTES + 1], size_t *len, const struct frame_entry *e)
+{
+	if (e->shared > *len || e->path.n > PATH_MAX_BYTES - e->shared)
+		return false;
+	if (e->path.n)
+		memcpy(path + e->shared, e->path.p, e->path.n);
+	*len = e->shared + e->path.n;
+	path[*len] = '\0';
+	return true;
+}
+
+static struct frame_verdict decide(struct dest *d, const char *path, size_t len, const struct frame_entry *e)
+{
+	char target[PATH_MAX_BYTES + 1];
+	if (d->single)
+		return plan_single(d, e);
+	/* the contents of a directory sent as SRC/. have no top entry, but its times come at the end */
+	if (root_name_refused(path, len))
+		return say_failed(HAUL_POLICY, EINVAL);
+	if (e->target.n)
+		memcpy(target, e->target.p, e->target.n);
+	target[e->target.n] = '\0';
+	if (e->type == ENTRY_SYMLINK && (!e->target.n || strlen(target) != e->target.n))
+		return say_failed(HAUL_POLICY, EINVAL);
+	return plan_entry(d, path, e, target);
+}
+
+static bool put_in_table(struct dest *d, struct dest_file *f)
+{
+	pthread_mutex_lock(&d->mu);
+	struct dest_file **slot = &d->table[f->id % OPEN_ENTRIES_MAX];
+	bool free_slot = !*slot;
+	if (free_slot)
+		*slot = f;
+	pthread_mutex_unlock(&d->mu);
+	return free_slot;
+}
+
+static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, char *path, size_t *len, struct rd *r,
+			    struct wr *w)
+{
+	struct frame_entry e;
+	struct dest_planned *p = &job->planned[id - job->first];
+	if (!frame_get_part_entry(r, &e) || !join_path(path, len, &e))
+		return "malformed ENTRY";
+	const char *why = entry_refused(&e, *len);
+	if (why)
+		return why;
+	struct frame_verdict v = decide(d, path, *len, &e);
+	*p = (struct dest_planned){.action = v.action, .type = e.type, .size = e.size};
+	if (v.action == PLAN_SEND && !(d->flags & FLAG_DRY_RUN)) {
+		p->file = file_new(&e, id, d->only ? d->only : path);
+		if (!p->file)
+			return "no memory for an entry";
+		if (!put_in_table(d, p->file)) {
+			pthread_mutex_destroy(&p->file->mu);
+			free(p->file);
+			p->file = NULL;
+			return "too many entries are open";
+		}
+	}
+	frame_put_verdict(w, &v);
+	return NULL;
+}
+
+void plan_run(struct dest *d, struct dest_job *job)
+{
+	struct frame_offer offer;
+	struct span body = {buf_bytes(job->body), job->body->len};
+	char path[PATH_MAX_BYTES + 1] = "";
+	size_t len = 0;
+	if (!frame_get_offer(body, &offer)) {
+		job->violation = "malformed OFFER";
+		return;
+	}
+	job->planned = calloc(offer.count, sizeof *job->planned);
+	job->out = buf_malloc(NULL, 16 + offer.count * 5u);
+	if (!job->planned || !job->out) {
+		job->violation = "no memory for an offer";
+		return;
+	}
+	struct wr w = wr_init(job->out->data, job->out->cap);
+	struct rd r = rd_init(offer.entries.p, offer.entries.n);
+	frame_put_want(&w, &(struct frame_want){.first = offer.first, .count = offer.count});
+	for (unsigned i = 0; i < offer.count && !job->violation; i++)
+		job->violation = plan_one(d, job, offer.first + i, path, &len, &r, &w);
+	if (!job->violation && !rd_done(&r))
+		job->violation = "bytes behind the entries of OFFER";
+	job->out->len = w.n;
+}

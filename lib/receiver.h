@@ -1,0 +1,29 @@
+/*
+ * receiver: the role that writes. Answers offers, lets the workers verify and write what comes, commits, and
+ * gives its verdict when the sender is done.
+ *
+ *   offers ─▶ plan ─▶ wants                     (workers)
+ *   data, packs ─▶ unpack, verify, write ─▶ ack (workers; the ack follows the order of arrival)
+ *   complete files ─▶ sync, rename ─▶ results   (one commit stage)
+ */
+#ifndef HAUL_LIB_RECEIVER_H
+#define HAUL_LIB_RECEIVER_H
+
+#include "lib/engine.h"
+#include "lib/sender.h"
+
+struct receiver_setup {
+	const struct haul_config *cfg;
+	struct event_bus *bus;
+	const uint8_t *session_id;
+	const char *dir;	     /* destination, NULL with cfg->output or cfg->to_cmd */
+	const char *subdir;	     /* below it, asked for by the sender, or NULL */
+	const struct endpoint *dial; /* the receiver dials, or NULL */
+	struct handoff *first;	     /* the connection that opened the session, or NULL */
+	int handoff_fd, signal_fd;
+};
+
+/* Runs one session to its end. The exit status is that of out->err. */
+enum haul_rc receiver_run(const struct receiver_setup *setup, struct session_outcome *out);
+
+#endif

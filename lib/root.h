@@ -1,0 +1,95 @@
+/*
+ * root: the destination directory, and the only module that makes path system calls on the receiver.
+ *
+ * Every path is relative, canonical and resolved by the kernel beneath the root descriptor
+ * (openat2 with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS; step by step where there is no
+ * openat2), so no symbolic link, no `..` and no race leads outside. A path that root_name_refused refuses is
+ * -EINVAL everywhere. Metadata goes through descriptors. Thread-safe: workers share one root;
+ * the cache of parent directories has a lock of its own.
+ */
+#ifndef HAUL_LIB_ROOT_H
+#define HAUL_LIB_ROOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "lib/err.h"
+
+#define ROOT_PATH_MAX	   4096 /* bytes of a whole relative path, without the NUL */
+#define ROOT_COMPONENT_MAX 255
+#define ROOT_DEPTH_MAX	   256
+#define ROOT_STATE_DIR	   ".haul"
+
+struct root;
+
+/* Why a name from the peer cannot be used; NULL when it can. One test for every spelling that is refused:
+ * empty, absolute, NUL inside, empty component, ".", "..", trailing slash, component over 255 bytes, path
+ * over 4096 bytes, deeper than 256, first component ".haul". Newlines, control bytes and invalid UTF-8 are
+ * fine (they are escaped when shown). */
+const char *root_name_refused(const char *path, size_t len);
+
+/* Opens path, canonical or ".", beneath dirfd; a symbolic link anywhere in it is ELOOP (or ENOTDIR). flags as
+ * for open(2) without O_CREAT. fd or -errno. Also what the sender reads its sources with. */
+int open_beneath(int dirfd, const char *path, int flags);
+
+/* Opens DIR (created with its missing last component, mode 0777 & ~umask) and makes the root of it. On
+ * success *out is owned by the caller. subdir, if not NULL, is a checked relative path created beneath. */
+enum haul_rc root_open(const char *dir, const char *subdir, struct root **out, struct haul_err *err);
+void root_close(struct root *root); /* NULL is fine */
+
+/* The root's own descriptor, borrowed (fstatvfs, syncfs). */
+int root_fd(const struct root *root);
+
+/* A parent directory, cached and counted. path is a whole entry path; *name points at its last component
+ * inside path. mkdirs creates missing levels (0777 & ~umask). Returns NULL with errno set: ELOOP or ENOTDIR
+ * when something that is not a directory stands in the way. Give it back with root_dir_put. */
+struct root_dir;
+struct root_dir *root_dir_get(struct root *root, const char *path, bool mkdirs, const char **name);
+void root_dir_put(struct root *root, struct root_dir *dir);
+int root_dir_fd(const struct root_dir *dir);
+
+/* fstatat without following; 0 or -errno. ENOENT when a parent is missing. */
+int root_stat(struct root *root, const char *path, struct stat *st);
+
+/* Opens an existing regular file for reading, without following and without touching anything else: fd, or
+ * -errno: -ELOOP symlink, -EISDIR directory, -EEXIST other special file. */
+int root_open_file(struct root *root, const char *path, struct stat *st);
+
+/* A new temporary file under ROOT/.haul/ (made on demand, 0700; -EPERM when it is another user's), O_EXCL,
+ * 0600, read-write; name[] receives its name there, `TAG-NUMBERHEX.part`. tag is 1 to ROOT_TAG_MAX of
+ * [a-z0-9.-]: stable where a later run shall find the file, random otherwise; number is unique for the tag.
+ * fd or -errno: -EEXIST when an earlier run left that very name, -EINVAL for a bad tag. */
+#define ROOT_TEMP_MAX 64
+#define ROOT_TAG_MAX  40 /* tag, "-", 16 digits, ".part", NUL: at most 63 */
+int root_temp_open(struct root *root, const char *tag, uint64_t number, char name[static ROOT_TEMP_MAX]);
+int root_temp_unlink(struct root *root, const char *name);
+
+/* Gives a temporary file its final name, replacing a regular file or symlink there atomically; a directory,
+ * FIFO, socket or device in the way is -EEXIST (-EISDIR for a directory). With noreplace an existing name is
+ * -EEXIST. With backup an existing regular file is first kept as NAME~ (replacing an older one; NAME itself
+ * is never absent, if the file system has hard links). Missing parents are made. -EXDEV below another mount
+ * point. 0 or -errno; the temporary file is still there after an error. */
+int root_commit(struct root *root, const char *temp, const char *path, bool noreplace, bool backup);
+
+/* mkdir -p of path itself with mode 0700 on the way in (its real mode is set by root_dir_meta at the end);
+ * an existing directory is fine; *created tells. One of ours that lacks u+rwx gets it, until root_dir_meta.
+ * Something else in the way: a symlink or file is -EEXIST, nothing is removed. 0 or -errno. */
+int root_mkdir(struct root *root, const char *path, bool *created);
+
+/* Creates or replaces a symlink atomically (made in .haul, renamed), sets its own mtime. In the way and
+ * parents: as root_commit. target is 1 to 4095 bytes. 0 or -errno. */
+int root_symlink(struct root *root, const char *path, const char *target, int64_t mtime_s, uint32_t mtime_ns);
+
+/* Mode (masked to 0777; set-ID and sticky bits the directory has are kept) and mtime of a directory, through
+ * its descriptor. 0 or -errno. */
+int root_dir_meta(struct root *root, const char *path, uint32_t mode, int64_t mtime_s, uint32_t mtime_ns);
+
+/* fsync of the directory that holds path. 0 or -errno. */
+int root_sync_parent(struct root *root, const char *path);
+
+/* Removes .haul when it is empty; silently leaves it when it is not. */
+void root_tidy(struct root *root);
+
+#endif

@@ -1,0 +1,123 @@
+#include "lib/scan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/frame.h"
+
+#define HEADROOM 64u
+/* fields of an ENTRY beside its strings */
+#define ENTRY_FIXED_BYTES 42u
+
+static void scan_run(void *ctx, void *worker, void *job);
+
+const struct pool_ops scan_ops = {.run = scan_run};
+
+struct scan_batch *scan_batch_new(struct walk *walk, size_t limit)
+{
+	struct scan_batch *b = calloc(1, sizeof *b);
+	if (!b)
+		return NULL;
+	b->walk = walk;
+	b->limit = limit < OFFER_ENTRIES_MAX ? limit : OFFER_ENTRIES_MAX;
+	/* the last entry may begin just below the limit: room for one of the longest beyond it */
+	b->body = buf_malloc(NULL, HEADROOM + SCAN_BATCH_BYTES + ENTRY_FIXED_BYTES + 2 * PATH_MAX_BYTES);
+	if (!b->body) {
+		free(b);
+		return NULL;
+	}
+	b->body->off = HEADROOM;
+	return b;
+}
+
+void scan_batch_free(struct scan_batch *b)
+{
+	if (!b)
+		return;
+	for (size_t i = 0; i < b->count; i++)
+		source_file_free(b->files[i]);
+	buf_put(b->body);
+	free(b);
+}
+
+static uint64_t stamp_digest(const struct stamp *s)
+{
+	uint64_t v[] = {s->dev,		       s->ino,		    s->size, (uint64_t)s->mtime_s,
+			(uint64_t)s->ctime_s, s->mtime_ns, s->ctime_ns};
+	return digest_stamp(v, sizeof v);
+}
+
+static size_t shared_prefix(const struct source_file *before, const struct entry *e)
+{
+	size_t n = 0, most = before && before->path_len < e->path_len ? before->path_len : e->path_len;
+	while (before && n < most && before->path[n] == e->path[n])
+		n++;
+	return n;
+}
+
+bool scan_batch_add(struct scan_batch *b, const struct entry *e, struct source_file *f)
+{
+	size_t shared = shared_prefix(b->count ? b->files[b->count - 1] : NULL, e);
+	struct wr w = wr_init(buf_bytes(b->body) + b->body->len, b->body->cap - b->body->off - b->body->len);
+	frame_put_entry(&w, &(struct frame_entry){
+				    .type = (uint8_t)e->type,
+				    .sparse = f->sparse,
+				    .mode = (uint16_t)e->mode,
+				    .size = e->stamp.size,
+				    .mtime_s = e->stamp.mtime_s,
+				    .mtime_ns = e->stamp.mtime_ns,
+				    .stamp = stamp_digest(&e->stamp),
+				    .shared = (uint16_t)shared,
+				    .path = {(const uint8_t *)e->path + shared, e->path_len - shared},
+				    .target = {(const uint8_t *)e->target, e->target ? e->target_len : 0},
+			    });
+	if (w.bad)
+		return false;
+	b->body->len += w.n;
+	b->files[b->count++] = f;
+	return true;
+}
+
+static void scan_run(void *ctx, void *worker, void *job)
+{
+	struct scan_batch *b = job;
+	(void)ctx, (void)worker;
+	while (b->count < b->limit && b->problem_count < SCAN_PROBLEMS_MAX && b->body->len < SCAN_BATCH_BYTES) {
+		struct entry e = {0};
+		struct haul_err *problem = &b->problems[b->problem_count];
+		haul_err_clear(problem);
+		switch (walk_next(b->walk, &e, problem)) {
+		case WALK_END:
+			b->ended = true;
+			b->nothing_readable = walk_nothing_readable(b->walk);
+			return;
+		case WALK_PROBLEM:
+			if (e.path) /* events name things as the receiver sees them */
+				snprintf(problem->subject, sizeof problem->subject, "%s", e.path);
+			b->problem_count++;
+			continue;
+		case WALK_ENTRY:
+			break;
+		}
+		struct source_file *f = source_file_new(&e);
+		if (!f || !scan_batch_add(b, &e, f)) {
+			source_file_free(f);
+			b->no_memory = b->ended = true;
+			return;
+		}
+	}
+}
+
+struct buf *scan_batch_offer(struct scan_batch *b, uint64_t first)
+{
+	uint8_t fields[HEADROOM];
+	struct wr w = wr_init(fields, sizeof fields);
+	frame_put_offer(&w, &(struct frame_offer){.first = first, .count = (uint16_t)b->count});
+	struct buf *body = b->body;
+	b->body = NULL;
+	body->off -= w.n;
+	body->len += w.n;
+	memcpy(buf_bytes(body), fields, w.n);
+	return body;
+}

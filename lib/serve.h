@@ -1,0 +1,41 @@
+/*
+ * serve: the listener. The parent accepts, bounds and routes; every session is a process of its own, so that a
+ * fault ends one session and a memory limit is real.
+ *
+ *   accept ─▶ handshake up to ATTACH ─▶ a session that lives here? hand the socket to its process
+ *                                       a fresh one? admit (fork), let it wait, or BUSY
+ *
+ * A stranger costs one descriptor, one struct handshake and ten seconds; when all places for strangers are
+ * taken, the one that has been silent longest makes room.
+ */
+#ifndef HAUL_LIB_SERVE_H
+#define HAUL_LIB_SERVE_H
+
+#include "lib/engine.h"
+
+/* What the session's process is given. */
+struct serve_session {
+	uint8_t id[16];
+	char subdir[SUBDIR_MAX_BYTES + 1]; /* "" for none */
+	struct handoff *first;
+	int handoff_fd; /* brings further connections of this session */
+};
+
+struct serve_setup {
+	const struct haul_config *cfg;
+	enum frame_role role; /* of this side */
+	/* Runs a session in its own process; its value is the process's exit status. */
+	int (*session)(void *ctx, struct serve_session *s);
+	/* For the log: something the listener itself noticed (may be NULL). */
+	void (*notice)(void *ctx, const char *text);
+	void *ctx;
+};
+
+/*
+ * Listens at cfg->listen, tells where (--port-file, sd_notify), and serves until a signal comes, or with
+ * cfg->once until the first session has ended. An address that is one connection already (stdio:, inetd style)
+ * is served in this process. The exit status of that session, 0 after serving many, or -1 with err filled.
+ */
+int serve_at(const struct serve_setup *setup, struct haul_err *err);
+
+#endif

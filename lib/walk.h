@@ -1,0 +1,81 @@
+/*
+ * walk: sources to a stream of entries, without ever holding the tree in memory.
+ *
+ * Depth-first with one open directory descriptor a level (bounded; deeper levels are reopened), names in
+ * readdir order. A directory's entry comes before its content and again, as ENTRY_DIR_END, after it: the
+ * receiver sets directory times from that one. Symlinks are never followed on the way down unless asked
+ * (links=follow). FIFOs, sockets and devices are reported as problems and skipped, never opened.
+ */
+#ifndef HAUL_LIB_WALK_H
+#define HAUL_LIB_WALK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/config.h"
+#include "lib/err.h"
+
+enum entry_type { ENTRY_FILE = 1, ENTRY_DIR = 2, ENTRY_SYMLINK = 3, ENTRY_DIR_END = 4, ENTRY_STREAM = 5 };
+
+/* What identifies the very content of a source file at a moment (trust requirement: no mixed files). */
+struct stamp {
+	uint64_t dev, ino, size;
+	int64_t mtime_s, ctime_s;
+	uint32_t mtime_ns, ctime_ns;
+};
+
+struct entry {
+	enum entry_type type;
+	uint32_t mode; /* st_mode & 07777 */
+	struct stamp stamp;
+	uint64_t blocks; /* st_blocks * 512: less than size when there are holes */
+	const char
+		*path; /* as the receiver shall name it, NUL-terminated, borrowed until the next walk_next */
+	size_t path_len;
+	const char *target; /* symlink target, or NULL; borrowed likewise */
+	size_t target_len;
+	unsigned source; /* index of the SRC it came from */
+	const char
+		*source_path; /* path below walk_source_fd(source), for opening it later; borrowed likewise */
+};
+
+struct walk;
+
+/* Prepares a walk over sources[count] (paths as the user gave them, borrowed until walk_free; a directory
+ * arrives under its own name, `SRC/.` and `/` give their contents, `..` arrives under the name it really has;
+ * a trailing slash changes nothing, but follows a symlink). A SRC that is a symlink is treated as links says.
+ * The top directory `.haul` of a source is skipped silently. Relative ones are looked up below cfg->chdir_to
+ * if that is set; it is opened here (HAUL_NO_SOURCE). No source is read yet. */
+enum haul_rc walk_new(const struct haul_config *cfg, const char *const *sources, size_t count,
+		      struct walk **out, struct haul_err *err);
+void walk_free(struct walk *walk);
+
+/* WALK_ENTRY: *out is filled. WALK_PROBLEM: *problem tells of one path that cannot be sent, out->path is what
+ * the receiver would have called it ("" if nothing); the walk goes on. problem->rc says what kind:
+ *   HAUL_NO_SOURCE  a SRC itself (sys may be ENOENT: a missing operand, not something that vanished)
+ *   HAUL_CHANGED    vanished since its directory was read, sys is ENOENT
+ *   HAUL_IO         anything else: unreadable directory, special file (sys 0), name the receiver refuses (sys
+ * 0) An unreadable directory below a SRC is an ENTRY_DIR, then the problem, then its ENTRY_DIR_END; an
+ * unreadable SRC is the problem alone. WALK_END: done. One thread only. */
+enum walk_result { WALK_ENTRY, WALK_PROBLEM, WALK_END };
+enum walk_result walk_next(struct walk *walk, struct entry *out, struct haul_err *problem);
+
+/* The directory descriptor that source_path is relative to (O_PATH, and shared, when it is the parent of
+ * several SRCs); owned by the walk, valid until walk_free, from any thread that has an entry of that source.
+ * -1 when that source could not be opened. */
+int walk_source_fd(const struct walk *walk, unsigned source);
+
+/* True when none of the sources could be read (exit 3). Valid after WALK_END. */
+bool walk_nothing_readable(const struct walk *walk);
+
+/* Opens the regular file an entry came from: beneath its source, no symlink followed (unless links=follow),
+ * O_NONBLOCK, checked S_ISREG. fd with *now filled, or -errno (-ENOENT vanished, -ESTALE no longer a regular
+ * file). From any thread. */
+int walk_open(const struct walk *walk, unsigned source, const char *source_path, struct stamp *now);
+
+/* Stamp of an open file; 0 or -errno. */
+int stamp_of_fd(int fd, struct stamp *out);
+bool stamp_equal(const struct stamp *a, const struct stamp *b);
+
+#endif

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Who may call what, read from the objects. Path system calls: on the receiver's side only lib/root.c makes them;
+# every other object is listed here with what it needs and why. lib/ never prints, exits or aborts.
+# usage: tests/lint/symbols.sh HAUL_BINARY     (its objects lie beside it)
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+objects=$(dirname "${1:-build/release/haul}")
+bad=0
+
+# OBJECT CALLS (extended regular expression): the reason is the comment
+allowed() {
+	case $1 in
+	lib/root.o) echo '.*' ;;                                  # the destination, beneath DIR
+	lib/walk.o) echo 'open|openat|readlinkat|fstatat|realpath' ;; # the source, for reading
+	lib/listen.o) echo 'open|l?stat|rename|renameat2|unlink' ;;   # unix socket, port file
+	lib/conn.o) echo 'open' ;;                                # /dev/null for a child
+	lib/keys.o) echo 'open|openat|fstatat' ;;                 # key files
+	lib/lock.o) echo 'open|openat' ;;                         # --lock
+	lib/sandbox.o) echo 'open' ;;                             # Landlock rules
+	lib/metrics.o) echo 'open|openat|renameat?' ;;            # --metrics, replaced atomically
+	cmd/*) echo 'open|fopen|rename|renameat2?|unlink|l?stat|realpath|mkdir' ;; # files named by options
+	*) echo 'none' ;;
+	esac
+}
+
+path_calls='open|openat|openat2|creat|fopen|freopen|opendir|scandir|ftw|nftw|l?stat|fstatat|statx|access|faccessat'
+path_calls="$path_calls|rename|renameat|renameat2|link|linkat|symlink|symlinkat|unlink|unlinkat|remove|mkdir|mkdirat"
+path_calls="$path_calls|rmdir|mknod|mknodat|mkfifo|mkfifoat|mk[a-z]*temp|chmod|fchmodat|chown|lchown|fchownat|truncate"
+path_calls="$path_calls|utime|utimes|lutimes|utimensat|l?setxattr|l?removexattr|realpath|readlink|readlinkat|chdir|chroot"
+
+# symbols OBJECT: undefined ones, without the fortified and large-file spellings
+symbols() {
+	nm -u "$1" | awk '{ print $2 }' | sed -E 's/@.*//; s/^__//; s/_chk$//; s/64_2$//; s/_2$//; s/64$//; s/^isoc99_//'
+}
+
+count=0
+for object in "$objects"/lib/*.o "$objects"/cmd/*.o "$objects"/wire/*.o; do
+	[ -e "$object" ] || continue
+	name=${object#"$objects"/}
+	[ -e "${name%.o}.c" ] || continue
+	count=$((count + 1))
+	for call in $(symbols "$object" | grep -xE "$path_calls" | grep -vxE "$(allowed "$name")"); do
+		echo "symbols: ${name%.o}.c calls $call: paths belong to lib/root.c (or tests/lint/symbols.sh gives the reason)"
+		bad=1
+	done
+	case $name in
+	cmd/* | wire/*) continue ;;
+	esac
+	for call in $(symbols "$object" |
+		grep -xE 'v?printf|puts|putchar|perror|psignal|v?(err|warn)x?|v?syslog|stdout|stderr|stdin|exit|quick_exit|_?_?exit|abort|assert_fail|assert|error|signal|longjmp'); do
+		# between fork and exec there is nobody to return to; a handler is reset for the child there
+		case $name:$call in
+		lib/command.o:_exit | lib/command.o:signal | lib/serve.o:_exit) continue ;;
+		esac
+		echo "symbols: ${name%.o}.c uses $call: lib/ never prints, exits, aborts or installs handlers"
+		bad=1
+	done
+done
+[ "$count" -gt 0 ] || { echo "symbols: no objects in $objects" && bad=1; }
+exit $bad

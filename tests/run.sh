@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# Runs tests and counts them: tests/run.sh SUITE...    (B=build/PROFILE; from anywhere)
+#
+#   unit sim        every executable below $B/tests/SUITE
+#   e2e fault       executables of the suite, then every tests/SUITE/*.bats; HAUL_FILES=a.bats,b.bats picks some
+#   lint            every tests/lint/*.sh, called with the binary
+#   fuzz            every executable below $B/tests/fuzz, FUZZ_SECONDS (20) each, corpus in tests/fuzz/corpus/NAME
+#   profiles        builds and runs everything under each of PROFILES, then lint
+#
+# An executable counts as many tests as it prints "ok" and "not ok" lines (TAP), or one by its exit status. Whatever
+# fails is shown in full. A skipped test is a failed one. The last line is "N passed, N failed"; the exit status is 0
+# only if something passed and nothing failed.
+#
+# Tests see: B, HAUL (the binary, absolute), TOOLS ($B/tests/tools), HAUL_PROFILE (release, asan, ...).
+set -u -o pipefail
+cd "$(dirname "$0")/.." || exit 1
+exec </dev/null
+
+B=${B:-build/${PROFILE:-release}}
+B=$(realpath -m "$B")
+export B HAUL="$B/haul" TOOLS="$B/tests/tools" HAUL_PROFILE="${B##*/}"
+export CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C.UTF-8 BATS_TEST_TIMEOUT=300
+export ASAN_OPTIONS="${ASAN_OPTIONS-detect_leaks=1}" UBSAN_OPTIONS="${UBSAN_OPTIONS-print_stacktrace=1}"
+export TSAN_OPTIONS="${TSAN_OPTIONS-halt_on_error=1 second_deadlock_stack=1}"
+unset HAUL_OPTIONS HAUL_KEY_FILE HAUL_RSH MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES
+mkdir -p "$B/log"
+
+passed=0
+failed=0
+
+# tally NAME LOG STATUS SECONDS: counts what one program printed and says so
+tally() {
+	local name=$1 log=$2 status=$3 ok bad skip planned
+	ok=$(grep -c '^ok' "$log")
+	skip=$(grep -ci '^ok.*# *skip' "$log")
+	bad=$(grep -c '^not ok' "$log")
+	planned=$(sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
+	((planned > ok + bad)) && bad=$((planned - ok))
+	((status != 0 && bad == 0)) && bad=1
+	((status == 0 && ok + bad == 0)) && ok=1
+	ok=$((ok - skip)) bad=$((bad + skip))
+	passed=$((passed + ok)) failed=$((failed + bad))
+	if ((bad == 0)); then
+		echo "  ok     $name ($ok, $4 s)"
+	else
+		echo "  FAILED $name ($bad of $((ok + bad)), status $status, $4 s):"
+		sed 's/^/  | /' "$log"
+	fi
+}
+
+# program NAME COMMAND...: runs one program, five minutes at most
+program() {
+	local name=$1 log="$B/log/${1//\//-}.log" start=$SECONDS status=0
+	shift
+	timeout -k 5 "${TEST_SECONDS:-300}" "$@" >"$log" 2>&1 || status=$?
+	((status == 124)) && echo "timed out" >>"$log"
+	tally "$name" "$log" "$status" $((SECONDS - start))
+}
+
+# bats_file FILE: one line a test as it ends; bats itself limits each test
+bats_file() {
+	local name=${1#tests/} log="$B/log/${1//\//-}.log" start=$SECONDS status=0
+	name=${name%.bats}
+	timeout -k 5 1800 bats --formatter tap --timing "$1" 3>&- 2>&1 | tee "$log" |
+		sed -u -E -e '/^1\.\./d' -e "s|^ok [0-9]* (.*# skip)|  SKIPPED $name: \1|" -e "s|^ok [0-9]*|  ok     $name:|" -e "s|^not ok [0-9]*|  FAILED $name:|" -e 's/^#/  |/' ||
+		status=$?
+	local before=$failed
+	tally "$name" "$log" "$status" $((SECONDS - start)) >"$log.tally"
+	if ((failed > before)) && ! grep -q '^not ok' "$log"; then
+		cat "$log.tally"
+	fi
+}
+
+run_suite() {
+	local suite=$1 exe file
+	echo "== $suite ($HAUL_PROFILE)"
+	for exe in "$B/tests/$suite"/*; do
+		[[ -f $exe && -x $exe && -f tests/$suite/${exe##*/}.c ]] && program "$suite/${exe##*/}" "$exe"
+	done
+	for file in tests/"$suite"/*.bats; do
+		[[ -f $file ]] || continue
+		[[ -z ${HAUL_FILES-} || ,$HAUL_FILES, == *,${file##*/},* ]] && bats_file "$file"
+	done
+}
+
+run_lint() {
+	local script
+	echo "== lint"
+	for script in tests/lint/*.sh; do
+		[[ -x $script ]] && program "${script#tests/}" "$script" "$HAUL"
+	done
+}
+
+run_fuzz() {
+	local exe name seconds=${FUZZ_SECONDS:-20}
+	echo "== fuzz ($seconds s each)"
+	for exe in "$B"/tests/fuzz/*; do
+		[[ -f $exe && -x $exe ]] || continue
+		name=${exe##*/}
+		mkdir -p "$B/corpus/$name" "tests/fuzz/corpus/$name"
+		TEST_SECONDS=$((seconds + 60)) program "fuzz/$name" "$exe" -max_total_time="$seconds" -timeout=10 \
+			-artifact_prefix="$B/log/$name-" "$B/corpus/$name" "tests/fuzz/corpus/$name"
+	done
+}
+
+# The sub-runs print their own totals, which are added up here.
+run_profiles() {
+	local profile log compiler
+	for profile in ${PROFILES:-debug release asan tsan clang}; do
+		log="build/$profile.log"
+		compiler=()
+		[[ $profile == clang ]] && compiler=(CC=clang PROFILE=release)
+		echo "==== $profile"
+		if ! make -k -j"$(nproc)" --no-print-directory WERROR=1 PROFILE="$profile" B="build/$profile" "${compiler[@]}" tests; then
+			echo "  FAILED build ($profile)"
+			failed=$((failed + 1))
+			continue
+		fi
+		B="build/$profile" tests/run.sh unit sim e2e fault | tee "$log"
+		add_totals "$log"
+	done
+	echo "==== lint"
+	if make -j"$(nproc)" --no-print-directory PROFILE=release B=build/release all; then
+		B=build/release tests/run.sh lint | tee build/lint.log
+		add_totals build/lint.log
+	else
+		failed=$((failed + 1))
+	fi
+}
+
+add_totals() {
+	local p f
+	read -r p f < <(sed -n '$s/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$1")
+	passed=$((passed + ${p:-0})) failed=$((failed + ${f:-1}))
+}
+
+(($# > 0)) || set -- unit sim e2e fault
+for suite in "$@"; do
+	case $suite in
+	lint | fuzz | profiles) "run_$suite" ;;
+	*) run_suite "$suite" ;;
+	esac
+done
+echo "$passed passed, $failed failed"
+((passed > 0 && failed == 0))

@@ -1,0 +1,67 @@
+#include "wire/session.h"
+
+static const struct rule {
+	enum session_state state;
+	uint8_t frame;
+	enum frame_role from;
+	enum session_state next;
+} rules[] = {
+	{SESSION_INIT, F_BEGIN, ROLE_SENDER, SESSION_OPEN},
+
+	{SESSION_OPEN, F_OFFER, ROLE_SENDER, SESSION_OPEN},
+	{SESSION_OPEN, F_PACK, ROLE_SENDER, SESSION_OPEN},
+	{SESSION_OPEN, F_DATA, ROLE_SENDER, SESSION_OPEN},
+	{SESSION_OPEN, F_HOLE, ROLE_SENDER, SESSION_OPEN},
+	{SESSION_OPEN, F_END, ROLE_SENDER, SESSION_OPEN},
+	{SESSION_OPEN, F_FLUSH, ROLE_SENDER, SESSION_OPEN},
+	{SESSION_OPEN, F_WANT, ROLE_RECEIVER, SESSION_OPEN},
+	{SESSION_OPEN, F_RESULT, ROLE_RECEIVER, SESSION_OPEN},
+	{SESSION_OPEN, F_FINISH, ROLE_SENDER, SESSION_SENDER_CLOSED},
+	{SESSION_OPEN, F_STOP, ROLE_RECEIVER, SESSION_RECEIVER_CLOSED},
+
+	{SESSION_RECEIVER_CLOSED, F_OFFER, ROLE_SENDER, SESSION_RECEIVER_CLOSED},
+	{SESSION_RECEIVER_CLOSED, F_PACK, ROLE_SENDER, SESSION_RECEIVER_CLOSED},
+	{SESSION_RECEIVER_CLOSED, F_DATA, ROLE_SENDER, SESSION_RECEIVER_CLOSED},
+	{SESSION_RECEIVER_CLOSED, F_HOLE, ROLE_SENDER, SESSION_RECEIVER_CLOSED},
+	{SESSION_RECEIVER_CLOSED, F_END, ROLE_SENDER, SESSION_RECEIVER_CLOSED},
+	{SESSION_RECEIVER_CLOSED, F_FLUSH, ROLE_SENDER, SESSION_RECEIVER_CLOSED},
+	{SESSION_RECEIVER_CLOSED, F_WANT, ROLE_RECEIVER, SESSION_RECEIVER_CLOSED},
+	{SESSION_RECEIVER_CLOSED, F_RESULT, ROLE_RECEIVER, SESSION_RECEIVER_CLOSED},
+	{SESSION_RECEIVER_CLOSED, F_FINISH, ROLE_SENDER, SESSION_DRAINING},
+
+	{SESSION_SENDER_CLOSED, F_STOP, ROLE_RECEIVER, SESSION_DRAINING},
+	{SESSION_SENDER_CLOSED, F_SUMMARY, ROLE_RECEIVER, SESSION_CLOSED},
+	{SESSION_DRAINING, F_RESULT, ROLE_RECEIVER, SESSION_DRAINING},
+	{SESSION_DRAINING, F_WANT, ROLE_RECEIVER, SESSION_DRAINING},
+	{SESSION_DRAINING, F_SUMMARY, ROLE_RECEIVER, SESSION_CLOSED},
+};
+
+enum wire_rc session_step(struct session *s, uint8_t frame, enum frame_role from, struct wire_err *err)
+{
+	for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+		const struct rule *r = &rules[i];
+		if (r->state == s->state && r->frame == frame && r->from == from) {
+			s->state = r->next;
+			return WIRE_OK;
+		}
+	}
+	return wire_fail(err, WIRE_VIOLATION, "a frame that does not belong here", frame);
+}
+
+void session_close(struct session *s)
+{
+	s->state = SESSION_CLOSED;
+}
+
+const char *session_state_name(enum session_state state)
+{
+	static const char *const names[] = {
+		[SESSION_INIT] = "init",
+		[SESSION_OPEN] = "open",
+		[SESSION_SENDER_CLOSED] = "sender-closed",
+		[SESSION_RECEIVER_CLOSED] = "receiver-closed",
+		[SESSION_DRAINING] = "draining",
+		[SESSION_CLOSED] = "closed",
+	};
+	return (unsigned)state < SESSION_STATE_COUNT ? names[state] : "?";
+}
