@@ -168,7 +168,7 @@ static void read_signals(struct engine *e)
 	struct signalfd_siginfo si;
 	while (read(e->set.signal_fd, &si, sizeof si) == (ssize_t)sizeof si) {
 		int sig = (int)si.ssi_signo;
-		if (sig == SIGHUP && e->set.dial && !e->conn_open && !e->dial) {
+		if (sig == SIGHUP && e->set.dial && !e->conn_open && !e->dial && e->redial_at != UINT64_MAX) {
 			e->redial_at = 0; /* a wake-up call while waiting to dial */
 			continue;
 		}

@@ -215,6 +215,14 @@ static bool batch_is_full(const struct receiver *r)
 	return r->batch && (r->batch->count == BATCH_FILES || r->batch->bytes >= BATCH_BYTES);
 }
 
+/* Room for n more files in the batch; false while the commit stage is behind. */
+static bool batch_takes(struct receiver *r, size_t n)
+{
+	if (r->batch && (r->batch->count + n > BATCH_FILES || batch_is_full(r)))
+		submit_batch(r);
+	return !r->batch || r->batch->count + n <= BATCH_FILES;
+}
+
 static void add_to_batch(struct receiver *r, struct dest_file *f)
 {
 	struct commit_job *b = open_batch(r);
@@ -377,6 +385,8 @@ static bool finish_job(struct receiver *r, struct dest_job *job)
 		job->out = NULL;
 		planned(r, job);
 	}
+	if (r->dest.root && !batch_takes(r, job->kind == DEST_PACK ? job->file_count : 1))
+		return false;
 	if (job->kind == DEST_END && !job->content) {
 		ended(r, job->file, &job->end);
 		job->content = 1; /* once, even if the sink makes it wait */

@@ -93,7 +93,7 @@ static void scan_run(void *ctx, void *worker, void *job)
 			b->nothing_readable = walk_nothing_readable(b->walk);
 			return;
 		case WALK_PROBLEM:
-			if (e.path) /* events name things as the receiver sees them */
+			if (e.path && problem->rc != HAUL_NO_SOURCE) /* events name things as the receiver sees them */
 				snprintf(problem->subject, sizeof problem->subject, "%s", e.path);
 			b->problem_count++;
 			continue;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/entropy.h"
+#include "lib/governor.h"
 #include "lib/scan.h"
 #include "lib/source.h"
 #include "lib/stream_in.h"
@@ -22,6 +23,9 @@
 /* A file that changes while it is read is sent again this often. */
 #define RESEND_MAX 2u
 #define OUTBOX_MAX 8u
+/* --compress=auto: where the level begins, and how far below it may fall when packing holds things up */
+#define AUTO_LEVEL 1
+#define AUTO_FLOOR (-4)
 
 struct outgoing {
 	uint8_t frame;
@@ -55,6 +59,7 @@ struct sender {
 
 	/* workers */
 	struct source_config source;
+	struct governor governor;
 	struct pool *workers;
 	struct source_file *current; /* the large file chunks are made of */
 	struct outgoing outbox[OUTBOX_MAX];
@@ -296,6 +301,8 @@ static void pump_scan(struct sender *s)
 {
 	struct scan_batch *b;
 	while (!s->outbox_count && (b = pool_take(s->scan))) {
+		if (s->set.dial && s->engine.redial_at == UINT64_MAX && !(b->ended && b->nothing_readable))
+			s->engine.redial_at = 0; /* there is something to send: dial */
 		scan_problems(s, b);
 		if (!s->stopped)
 			offer(s, b);
@@ -827,6 +834,20 @@ static void note_blocked(struct sender *s)
 	link_owed(&s->engine.link, on == BLOCKED_DISK || s->finished, engine_now_ms());
 }
 
+static void govern(struct sender *s)
+{
+	int from = s->governor.level;
+	if (s->cfg->compress == COMPRESS_NONE || !governor_step(&s->governor, s->m->wait_ns, engine_now_ms()))
+		return;
+	atomic_store_explicit(&s->source.level, s->governor.level, memory_order_relaxed);
+	s->m->level = s->governor.level;
+	struct event ev = {.type = EV_LEVEL};
+	ev.u.level.from = from;
+	ev.u.level.to = s->governor.level;
+	ev.u.level.why = s->governor.level > from ? "link-bound" : "cpu-bound";
+	event_emit(s->set.bus, &ev);
+}
+
 static uint64_t content_in_ring(const struct sender *s)
 {
 	uint64_t n = 0;
@@ -862,6 +883,7 @@ static enum haul_rc sender_pump(void *self)
 	pump_end(s);
 	link_waiting(&s->engine.link, s->outbox_count > 0, engine_now_ms());
 	note_blocked(s);
+	govern(s);
 	uint64_t unacked = content_in_ring(s);
 	s->m->acked = s->m->bytes > unacked ? s->m->bytes - unacked : 0;
 	return HAUL_OK;
@@ -934,7 +956,11 @@ static enum haul_rc set_up(struct sender *s, struct haul_err *err)
 	}
 	s->source.blocks = s->engine.blocks;
 	s->source.seed = entropy_u64();
-	atomic_init(&s->source.level, cfg->compress == COMPRESS_NONE ? LEVEL_STORED : cfg->level_min);
+	bool automatic = cfg->compress == COMPRESS_AUTO;
+	governor_init(&s->governor, automatic ? AUTO_LEVEL : cfg->level_min, automatic ? AUTO_FLOOR : cfg->level_min,
+		      cfg->level_max, engine_now_ms());
+	s->m->level = cfg->compress == COMPRESS_NONE ? LEVEL_STORED : s->governor.level;
+	atomic_init(&s->source.level, s->m->level);
 	s->workers = pool_new(&worker_ops, &s->source, cfg->jobs, 2 * cfg->jobs + 2, cfg->jobs == 1);
 	if (!s->workers)
 		return haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start workers");
@@ -947,6 +973,7 @@ static enum haul_rc set_up(struct sender *s, struct haul_err *err)
 	if (walk_new(cfg, s->set.sources, s->set.source_count, &s->walk, err) != HAUL_OK)
 		return err->rc;
 	s->source.walk = s->walk;
+	s->engine.redial_at = UINT64_MAX;
 	s->scan = pool_new(&scan_ops, NULL, 1, SCAN_DEPTH, false);
 	return s->scan ? HAUL_OK : haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start the scan");
 }

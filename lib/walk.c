@@ -120,8 +120,7 @@ enum haul_rc walk_new(const struct haul_config *cfg, const char *const *sources,
 	if (cfg->chdir_to && w->cwd < 0) {
 		int sys = errno;
 		walk_free(w);
-		return haul_fail(err, HAUL_NO_SOURCE, sys, cfg->chdir_to, "cannot enter the directory: %s",
-				 strerror(sys));
+		return haul_fail(err, HAUL_NO_SOURCE, sys, cfg->chdir_to, "cannot enter the directory");
 	}
 	*out = w;
 	return HAUL_OK;
@@ -181,12 +180,12 @@ static int problem_errno(struct walk *w, struct haul_err *problem, int sys, cons
 {
 	if (sys == ENOENT)
 		return problem_at(w, problem, HAUL_CHANGED, sys, "vanished");
-	return problem_at(w, problem, HAUL_IO, sys, "%s: %s", what, strerror(sys));
+	return problem_at(w, problem, HAUL_IO, sys, "%s", what);
 }
 
 static int source_problem(struct walk *w, struct haul_err *problem, int sys)
 {
-	return problem_at(w, problem, HAUL_NO_SOURCE, sys, "cannot be read: %s", strerror(sys));
+	return problem_at(w, problem, HAUL_NO_SOURCE, sys, "cannot be read");
 }
 
 static void path_cut(struct walk *w, size_t len)

@@ -90,7 +90,7 @@ static enum wire_rc begin_connection(struct link *l, const struct handshake *hs,
 	l->cursor = at;
 	l->generation++;
 	book_down_time(l, now);
-	l->last_rx = l->last_ping = now;
+	l->last_rx = l->last_tx = l->last_ping = now;
 	/* whatever the last connection was told may have been lost with it */
 	l->ack_due = l->written != 0;
 	l->ack_at = now;
@@ -313,6 +313,7 @@ size_t link_gather(struct link *l, uint64_t now, struct iovec iov[static CHANNEL
 {
 	if (l->state == LINK_DOWN)
 		return 0;
+	size_t before = l->channel.slot_count;
 	if (!l->finned) {
 		if (l->state == LINK_UP)
 			seal_control(l, now);
@@ -321,6 +322,8 @@ size_t link_gather(struct link *l, uint64_t now, struct iovec iov[static CHANNEL
 		if (l->fin_due && l->state == LINK_UP && all_out && !l->channel.slot_count)
 			put_fin(l);
 	}
+	if (l->channel.slot_count > before)
+		l->last_tx = now;
 	return channel_gather(&l->channel, iov);
 }
 
@@ -527,6 +530,14 @@ enum link_clock link_clock(const struct link *l, uint64_t *expires)
 	return LINK_CLOCK_IDLE;
 }
 
+/* Since when this connection is silent, in either direction: a peer that has been sending one large message for
+ * long, over a slow line, must hear something too, or it takes this side for dead. */
+static uint64_t quiet_since(const struct link *l)
+{
+	uint64_t quiet = sooner(l->last_rx, l->last_tx);
+	return quiet > l->last_ping ? quiet : l->last_ping;
+}
+
 enum link_verdict link_tick(struct link *l, uint64_t now)
 {
 	static const enum link_verdict verdicts[] = {
@@ -535,7 +546,7 @@ enum link_verdict link_tick(struct link *l, uint64_t now)
 		[LINK_CLOCK_IDLE] = LINK_NO_PROGRESS,
 	};
 	if (l->state == LINK_UP) {
-		bool silent = now - l->last_rx >= PING_AFTER_MS && now - l->last_ping >= PING_AFTER_MS;
+		bool silent = now >= quiet_since(l) + PING_AFTER_MS;
 		bool changed = l->blocked_here != l->blocked_told && now - l->last_ping >= BLOCKED_TELL_MS;
 		if (silent || changed)
 			l->ping_due = true;
@@ -559,8 +570,7 @@ uint64_t link_deadline(const struct link *l, uint64_t now)
 		return at;
 	if (l->ack_due && l->channel.slot_count < CHANNEL_SLOTS)
 		at = sooner(at, l->ack_at > now ? l->ack_at : now);
-	uint64_t quiet_since = l->last_rx > l->last_ping ? l->last_rx : l->last_ping;
-	at = sooner(at, quiet_since + PING_AFTER_MS);
+	at = sooner(at, quiet_since(l) + PING_AFTER_MS);
 	if (l->blocked_here != l->blocked_told)
 		at = sooner(at, l->last_ping + BLOCKED_TELL_MS);
 	return at;

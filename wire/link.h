@@ -69,7 +69,7 @@ struct link {
 	bool cancelled, peer_cancelled, finned, peer_finned;
 
 	/* time, milliseconds */
-	uint64_t last_rx, last_ping, last_progress, credit_since;
+	uint64_t last_rx, last_tx, last_ping, last_progress, credit_since;
 	uint64_t down_since; /* not up since then, as far as down_spent does not count it */
 	uint64_t down_spent; /* without a connection since the last progress */
 	bool owed, waiting, idle_runs;
