@@ -50,10 +50,10 @@ LDFLAGS.fuzz   := -fsanitize=address,undefined
 ask  = printf 'int main(void){return 0;}\n' | $(CC) -O2 -Wall -Werror $$f -x c $(1) - 2>/dev/null && printf ' %s' $$f
 WRAP := check demo deps bench check-all check-install fuzz lint format help clean distclean uninstall
 ifneq (,$(filter-out $(WRAP),$(or $(MAKECMDGOALS),all)))
-include $(B)/flags.mk
-ifneq ($(PROBED_CC),$(CC))
-.PHONY: $(B)/flags.mk
+ifneq ($(shell sed -n 's/^PROBED_CC := //p' $(B)/flags.mk 2>/dev/null),$(CC))
+$(shell rm -f $(B)/flags.mk)
 endif
+include $(B)/flags.mk
 endif
 
 ALL_CFLAGS  = -std=c17 -D_GNU_SOURCE -I. $(WARN) $(if $(WERROR),-Werror) $(CFLAGS.$(PROFILE)) $(HAVE_CFLAGS) \
@@ -94,8 +94,8 @@ $(B)/%.o: %.c $(B)/cflags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
 
-# Only the object that prints these sees them, so that a commit does not rebuild the rest.  (HAUL_VERSION is an error.)
-PRINTS := $(patsubst %.c,$(B)/%.o,$(shell grep -l HAUL_COMMIT cmd/*.c))
+# Only the objects that print these see them, so that a commit does not rebuild the rest.  (HAUL_VERSION is an error.)
+PRINTS := $(patsubst %.c,$(B)/%.o,$(shell grep -lE 'HAUL_(COMMIT|RELEASE)' cmd/*.c))
 $(PRINTS): $(B)/commit
 $(PRINTS): EXTRA = -DHAUL_RELEASE='"$(VERSION)"' -DHAUL_COMMIT='"$(COMMIT)"' \
 	-DHAUL_CFLAGS='"$(strip $(ALL_CFLAGS))"'

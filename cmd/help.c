@@ -7,8 +7,8 @@
 
 #include "lib/err.h"
 
-#ifndef HAUL_VERSION
-#define HAUL_VERSION "0.1.0"
+#ifndef HAUL_RELEASE
+#define HAUL_RELEASE "unknown"
 #endif
 #ifndef HAUL_COMMIT
 #define HAUL_COMMIT "unknown"
@@ -229,9 +229,11 @@ bool help_topic(FILE *to, const char *topic)
 	return true;
 }
 
+const char help_release[] = HAUL_RELEASE;
+
 void help_version(FILE *to)
 {
-	fprintf(to, "haul %s\ncommit %s\ncompiler %s\nflags %s\nzstd %s\nxxhash %d.%d.%d\n", HAUL_VERSION,
+	fprintf(to, "haul %s\ncommit %s\ncompiler %s\nflags %s\nzstd %s\nxxhash %d.%d.%d\n", help_release,
 		HAUL_COMMIT,
 #ifdef __clang__
 		__VERSION__,

@@ -19,6 +19,9 @@ bool help_topic(FILE *to, const char *topic);
 /* The topics of help_topic, separated by spaces. */
 extern const char help_topics[];
 
+/* "0.1.0" */
+extern const char help_release[];
+
 /* haul --version: version, commit, compiler, flags, libraries. */
 void help_version(FILE *to);
 

@@ -314,6 +314,15 @@ static enum haul_rc open_descriptor(const char *target, struct json_log *j, stru
 	return HAUL_OK;
 }
 
+/* Non-blocking is ours alone here, and keeps a FIFO without a reader from hanging the start. */
+static int open_file(const char *target, struct haul_err *err)
+{
+	int fd = open(target, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666);
+	if (fd < 0)
+		haul_fail(err, HAUL_IO, errno, target, "cannot open for --json");
+	return fd;
+}
+
 static enum haul_rc open_target(const char *target, struct json_log *j, struct haul_err *err)
 {
 	if (!*target) {
@@ -322,11 +331,20 @@ static enum haul_rc open_target(const char *target, struct json_log *j, struct h
 	}
 	if (strncmp(target, "fd:", 3) == 0)
 		return open_descriptor(target, j, err);
-	/* non-blocking is ours alone here, and keeps a FIFO without a reader from hanging the start */
-	j->fd = open(target, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666);
-	if (j->fd < 0)
-		return haul_fail(err, HAUL_IO, errno, target, "cannot open for --json");
-	j->own = true;
+	j->fd = open_file(target, err);
+	j->own = j->fd >= 0;
+	return err->rc;
+}
+
+enum haul_rc json_share(const char **target, char name[static 16], struct haul_err *err)
+{
+	if (!*target || !**target || strncmp(*target, "fd:", 3) == 0)
+		return HAUL_OK;
+	int fd = open_file(*target, err);
+	if (fd < 0)
+		return err->rc;
+	snprintf(name, 16, "fd:%d", fd);
+	*target = name;
 	return HAUL_OK;
 }
 

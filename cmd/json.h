@@ -17,6 +17,13 @@ struct json_log;
 __attribute__((warn_unused_result)) enum haul_rc json_open(const char *target, unsigned done_wait_ms,
 							   struct json_log **out, struct haul_err *err);
 
+/*
+ * For sessions that run in processes of their own and write one file: opens it once, emptied, and makes
+ * *target "fd:N", spelt in name. Leaves other targets alone. HAUL_IO if it cannot be opened.
+ */
+__attribute__((warn_unused_result)) enum haul_rc json_share(const char **target, char name[static 16],
+							    struct haul_err *err);
+
 /* An event_fn; ctx is the json_log. */
 void json_event(void *ctx, const struct event *ev);
 

@@ -7,17 +7,21 @@
  *   main         this table of subcommands
  *   send recv    what the two modes do, from operands to exit status
  *   opts         the option table (opts.def) and its parser
+ *   units words  numbers as the user writes them; splitting and comparing words
  *   help         help texts, generated from the tables
  *   complete     shell completions and the OPTIONS of the man page, generated likewise
  *   report       the event bus of a run with its subscribers; the last words
  *   json tty out events as JSON lines; the progress line; writing that never waits
+ *   logfile prom --log-file; --metrics
  * lib/   the engine
  *   engine engine_conn   the wire thread: one poll loop; dialling, attaching, losing connections
  *   sender receiver      the two roles; serve: the listener with its sessions
  *   scan source stream_in    sending stages: walk, read and pack, standard input or a producer
  *   plan dest sink           receiving stages: compare, verify, write and commit; a consumer
  *   pool blocks              ordered stages of workers; memory for chunks
- *   walk root                paths: sources to entries; everything beneath the destination
+ *   walk operand stamp       sources to entries: how a SRC is spelt; is a file still what it was
+ *   root dircache place      the destination: all paths beneath it; open directories; final names
+ *   beneath                  names from elsewhere, and opening them without leaving a directory
  *   codec digest             zstd per chunk; XXH3-128 of content
  *   endpoint dial listen conn command   addresses; making connections; child processes
  *   backoff pace clock entropy          delays with jitter; --bwlimit; time; random bytes
@@ -63,7 +67,8 @@ int version_main(int argc, char **argv)
 
 int complete_main(int argc, char **argv)
 {
-	return argc == 2 && complete_print(stdout, argv[1]) ? 0 : usage_error(argv[0], "takes bash, zsh or fish");
+	return argc == 2 && complete_print(stdout, argv[1]) ? 0
+							    : usage_error(argv[0], "takes bash, zsh or fish");
 }
 
 int options_main(int argc, char **argv)
@@ -75,15 +80,9 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } subcommands[] = {
-	{"send", send_main},
-	{"recv", recv_main},
-	{"help", help_main_command},
-	{"--help", help_main_command},
-	{"-h", help_main_command},
-	{"--version", version_main},
-	{"-V", version_main},
-	{"__complete", complete_main},
-	{"__options", options_main},
+	{"send", send_main},	       {"recv", recv_main},	      {"help", help_main_command},
+	{"--help", help_main_command}, {"-h", help_main_command},     {"--version", version_main},
+	{"-V", version_main},	       {"__complete", complete_main}, {"__options", options_main},
 };
 
 /* A closed descriptor 0, 1 or 2 would be taken by the first file we open. */

@@ -4,7 +4,6 @@
  */
 #include "cmd/opts.h"
 
-#include <ctype.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdint.h>
@@ -12,11 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/units.h"
+#include "cmd/words.h"
+
 #define CHUNK_MIN	   (UINT64_C(4) << 10)
 #define CHUNK_MAX	   (UINT64_C(4) << 20)
 #define JOBS_MAX	   64u
 #define JOBS_DEFAULT_MAX   4
-#define DURATION_MAX_MS	   (UINT64_C(36500) * 86400000) /* times 10^6 still fits 64 bits, for nanoseconds */
 #define LEVEL_MAX	   15
 #define LEVEL_AUTO_MAX	   12
 #define OVERLOAD_QUEUE_LEN 16u
@@ -43,112 +44,6 @@ struct parse {
 const char *subcommand_name(enum subcommand sub)
 {
 	return sub == CMD_SEND ? "send" : sub == CMD_RECV ? "recv" : "status";
-}
-
-/* Reads "12" or "1.5": digits before the point and millionths after it. False if it is none or too large. */
-static bool scan_number(const char *text, uint64_t *whole, uint64_t *micro, const char **rest)
-{
-	if (!isdigit((unsigned char)*text))
-		return false;
-	*whole = *micro = 0;
-	for (; isdigit((unsigned char)*text); text++)
-		if (__builtin_mul_overflow(*whole, 10u, whole) ||
-		    __builtin_add_overflow(*whole, (uint64_t)(*text - '0'), whole))
-			return false;
-	if (*text == '.') {
-		if (!isdigit((unsigned char)*++text))
-			return false;
-		uint64_t weight = 100000;
-		for (; isdigit((unsigned char)*text); text++, weight /= 10) {
-			if (!weight)
-				return false;
-			*micro += weight * (uint64_t)(*text - '0');
-		}
-	}
-	*rest = text;
-	return true;
-}
-
-static bool scale(uint64_t whole, uint64_t micro, uint64_t unit, uint64_t max, uint64_t *out)
-{
-	return !__builtin_mul_overflow(whole, unit, out) &&
-	       !__builtin_add_overflow(*out, micro * unit / 1000000, out) && *out <= max;
-}
-
-/* Reads a size unit; the longest form is "KiB". */
-static bool size_unit(const char *text, uint64_t *unit, const char **rest)
-{
-	static const char letters[] = "kmgt";
-	const char *found = *text ? strchr(letters, tolower((unsigned char)*text)) : NULL;
-	*unit = 1;
-	if (!found) {
-		*rest = text + (*text == 'B');
-		return true;
-	}
-	unsigned power = (unsigned)(found - letters) + 1;
-	bool decimal = text[1] == 'B';
-	while (power--)
-		*unit *= decimal ? 1000 : 1024;
-	*rest = text + 1 + (decimal ? 1 : strncmp(text + 1, "iB", 2) == 0 ? 2 : 0);
-	return true;
-}
-
-static bool size_and_rest(const char *text, uint64_t *out, const char **rest)
-{
-	uint64_t whole, micro, unit;
-	return scan_number(text, &whole, &micro, rest) && size_unit(*rest, &unit, rest) &&
-	       scale(whole, micro, unit, INT64_MAX, out);
-}
-
-bool opts_size(const char *text, uint64_t *out)
-{
-	const char *rest;
-	return size_and_rest(text, out, &rest) && *rest == '\0';
-}
-
-bool opts_duration(const char *text, uint64_t *out)
-{
-	static const struct {
-		const char *name;
-		uint64_t ms;
-	} units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
-	uint64_t whole, micro;
-	const char *rest;
-
-	if (strcmp(text, "inf") == 0) {
-		*out = DURATION_INF;
-		return true;
-	}
-	if (!scan_number(text, &whole, &micro, &rest))
-		return false;
-	for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-		if (strcmp(rest, units[i].name) == 0)
-			return scale(whole, micro, units[i].ms, DURATION_MAX_MS, out);
-	return false;
-}
-
-static bool count_value(const char *text, unsigned *out)
-{
-	uint64_t whole, micro;
-	const char *rest;
-	if (!scan_number(text, &whole, &micro, &rest) || strchr(text, '.') || *rest || whole > UINT_MAX)
-		return false;
-	*out = (unsigned)whole;
-	return true;
-}
-
-/* Splits "A..B" (or "A") into copies; false if a part is too long to be a value. */
-static bool split_range(const char *text, char low[static 32], char high[static 32])
-{
-	const char *dots = strstr(text, "..");
-	size_t n = dots ? (size_t)(dots - text) : strlen(text);
-	const char *second = dots ? dots + 2 : text;
-	if (n >= 32 || strlen(second) >= 32)
-		return false;
-	memcpy(low, text, n);
-	low[n] = '\0';
-	strcpy(high, second);
-	return true;
 }
 
 /* Setters: put value where row says; value is NULL for an option that got none. */
@@ -204,7 +99,7 @@ static enum haul_rc set_stdio(struct parse *p, const struct option_row *row, con
 static enum haul_rc set_size(struct parse *p, const struct option_row *row, const char *value)
 {
 	uint64_t size;
-	if (!opts_size(value, &size))
+	if (!units_size(value, &size))
 		return BAD(p, "%s is not a size (like 4096, 512k, 64M, 1.5G; MB is decimal)", value);
 	if (size == 0 && row->kind == OPT_SIZE)
 		return BAD(p, "%s is not a size here: 0 is not unlimited", value);
@@ -215,8 +110,7 @@ static enum haul_rc set_size(struct parse *p, const struct option_row *row, cons
 static enum haul_rc set_rate(struct parse *p, const struct option_row *row, const char *value)
 {
 	uint64_t rate;
-	const char *rest;
-	if (!size_and_rest(value, &rate, &rest) || (*rest && strcmp(rest, "/s") != 0))
+	if (!units_rate(value, &rate))
 		return BAD(p, "%s is not a rate in bytes a second (like 500k, 10M, 1.5MB/s)", value);
 	if (rate == 0)
 		return BAD(p, "%s is not a rate: 0 is not unlimited, leave the option out", value);
@@ -227,7 +121,7 @@ static enum haul_rc set_rate(struct parse *p, const struct option_row *row, cons
 static enum haul_rc set_duration(struct parse *p, const struct option_row *row, const char *value)
 {
 	uint64_t ms;
-	if (!opts_duration(value, &ms))
+	if (!units_duration(value, &ms))
 		return BAD(p, "%s is not a duration (like 500ms, 30s, 10m, 2h, 1d, inf)", value);
 	if (ms == 0 && row->kind == OPT_DURATION)
 		return BAD(p, "%s is not a duration here: 0 is not unlimited, inf is", value);
@@ -238,7 +132,7 @@ static enum haul_rc set_duration(struct parse *p, const struct option_row *row, 
 static enum haul_rc set_count(struct parse *p, const struct option_row *row, const char *value)
 {
 	unsigned count;
-	if (!count_value(value, &count))
+	if (!units_count(value, &count))
 		return BAD(p, "%s is not a count", value);
 	if (count == 0)
 		return BAD(p, "%s is not a count here: 0 is not unlimited", value);
@@ -295,7 +189,7 @@ static enum haul_rc set_compress(struct parse *p, const struct option_row *row, 
 		cfg->level_min = cfg->level_max = 0;
 		return HAUL_OK;
 	}
-	if (!split_range(value, low, high) || !count_value(low, &min) || !count_value(high, &max))
+	if (!units_range(value, low, high) || !units_count(low, &min) || !units_count(high, &max))
 		return BAD(p, "%s is not one of %s (it is on by default: -z may be left out)", value,
 			   row->metavar);
 	if (min == 0)
@@ -315,7 +209,7 @@ static enum haul_rc set_delays(struct parse *p, const struct option_row *row, co
 {
 	char low[32], high[32];
 	uint64_t min, max;
-	if (!split_range(value, low, high) || !opts_duration(low, &min) || !opts_duration(high, &max))
+	if (!units_range(value, low, high) || !units_duration(low, &min) || !units_duration(high, &max))
 		return BAD(p, "%s is not %s (like 0.5s..60s)", value, row->metavar);
 	if (min == 0 || max == DURATION_INF)
 		return BAD(p, "%s: a pause is neither 0 nor inf", value);
@@ -336,7 +230,7 @@ static enum haul_rc set_overload(struct parse *p, const struct option_row *row, 
 		return HAUL_OK;
 	}
 	if (strcmp(value, "queue") != 0 &&
-	    (strncmp(value, "queue:", 6) != 0 || !count_value(value + 6, &waiting)))
+	    (strncmp(value, "queue:", 6) != 0 || !units_count(value + 6, &waiting)))
 		return BAD(p, "%s is not one of %s", value, row->metavar);
 	if (waiting == 0)
 		return BAD(p, "%s: a queue for 0 sessions is spelt reject", value);
@@ -375,32 +269,6 @@ enum option_arg option_arg(const struct option_row *row)
 	return kinds[row->kind].arg;
 }
 
-/* Edit distance; a swap of neighbours counts as one. Names longer than the table's are far from everything.
- */
-static unsigned distance(const char *a, size_t a_len, const char *b)
-{
-	enum { MAX = 31 };
-	size_t b_len = strlen(b);
-	unsigned d[MAX + 1][MAX + 1];
-	if (a_len > MAX || b_len > MAX)
-		return UINT_MAX;
-	for (size_t i = 0; i <= a_len; i++)
-		d[i][0] = (unsigned)i;
-	for (size_t j = 0; j <= b_len; j++)
-		d[0][j] = (unsigned)j;
-	for (size_t i = 1; i <= a_len; i++)
-		for (size_t j = 1; j <= b_len; j++) {
-			unsigned best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-			best = d[i - 1][j] + 1 < best ? d[i - 1][j] + 1 : best;
-			best = d[i][j - 1] + 1 < best ? d[i][j - 1] + 1 : best;
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-			    d[i - 2][j - 2] + 1 < best)
-				best = d[i - 2][j - 2] + 1;
-			d[i][j] = best;
-		}
-	return d[a_len][b_len];
-}
-
 /* The option of sub that the user may have meant: an abbreviation, or two slips away at most. */
 static const char *suggestion(enum subcommand sub, const char *name, size_t len)
 {
@@ -410,8 +278,9 @@ static const char *suggestion(enum subcommand sub, const char *name, size_t len)
 		const struct option_row *row = &option_table[i];
 		if (!(row->subs & (unsigned)sub))
 			continue;
-		unsigned far =
-			len >= 3 && strncmp(row->name, name, len) == 0 ? 1 : distance(name, len, row->name);
+		unsigned far = len >= 3 && strncmp(row->name, name, len) == 0
+				       ? 1
+				       : words_distance(name, len, row->name);
 		if (far < nearest) {
 			nearest = far;
 			best = row->name;
@@ -524,43 +393,6 @@ static enum haul_rc parse_words(struct parse *p, char **word)
 	return HAUL_OK;
 }
 
-/* Splits text in place, as a shell does quotes and backslashes; expands nothing. False if a quote stays open.
- */
-static bool split_words(char *text, char **word)
-{
-	char *in = text, *out = text;
-	size_t count = 0;
-	for (;;) {
-		while (isspace((unsigned char)*in))
-			in++;
-		if (!*in)
-			break;
-		word[count++] = out;
-		char quote = 0;
-		while (*in && (quote || !isspace((unsigned char)*in))) {
-			if (*in == quote) {
-				quote = 0;
-				in++;
-			} else if (!quote && (*in == '\'' || *in == '"')) {
-				quote = *in++;
-			} else if (*in == '\\' && quote != '\'' && in[1]) {
-				in++;
-				if (quote && *in != '"' && *in != '\\')
-					*out++ = '\\';
-				*out++ = *in++;
-			} else {
-				*out++ = *in++;
-			}
-		}
-		if (quote)
-			return false;
-		in += *in != '\0'; /* out may be about to overwrite the space */
-		*out++ = '\0';
-	}
-	word[count] = NULL;
-	return true;
-}
-
 static enum haul_rc parse_environment(struct parse *p)
 {
 	const char *text = getenv("HAUL_OPTIONS");
@@ -571,7 +403,7 @@ static enum haul_rc parse_environment(struct parse *p)
 		calloc(strlen(text) / 2 + 2, sizeof *p->o->word); /* a word and its space take two bytes */
 	if (!p->o->words || !p->o->word)
 		return haul_fail(p->err, HAUL_NO_MEMORY, 0, "HAUL_OPTIONS", "out of memory");
-	if (!split_words(p->o->words, p->o->word))
+	if (!words_split(p->o->words, p->o->word))
 		return haul_fail(p->err, HAUL_USAGE, 0, "HAUL_OPTIONS", "a quote is not closed");
 	p->environment = true;
 	enum haul_rc rc = parse_words(p, p->o->word);

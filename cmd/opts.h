@@ -85,12 +85,4 @@ __attribute__((warn_unused_result)) enum haul_rc opts_parse(struct options *o, e
 							    char **argv, struct haul_err *err);
 void opts_free(struct options *o);
 
-/*
- * One number with a unit, as every option takes it. Sizes: k M G T or KiB.. are binary, kB MB.. decimal, bare
- * is bytes. Durations: ms s m h d, bare is seconds, `inf`; the result is milliseconds. Up to 6 decimals.
- * False if text is not of that form or too large (sizes: INT64_MAX, durations: 36500 days).
- */
-bool opts_size(const char *text, uint64_t *out);
-bool opts_duration(const char *text, uint64_t *out);
-
 #endif

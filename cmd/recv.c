@@ -58,6 +58,9 @@ static int serve(struct options *o, struct haul_err *err)
 	struct serve_setup serve = {.cfg = &o->cfg, .role = ROLE_RECEIVER, .session = serve_one, .ctx = o};
 	/* one stream has one place to go to */
 	o->cfg.once = o->cfg.once || o->cfg.output || o->cfg.to_cmd;
+	char json[16];
+	if (json_share(&o->cfg.json, json, err) != HAUL_OK)
+		return -1;
 	return serve_at(&serve, err);
 }
 

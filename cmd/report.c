@@ -4,11 +4,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "cmd/help.h"
 #include "lib/clock.h"
-
-#ifndef HAUL_VERSION
-#define HAUL_VERSION "0.1.0"
-#endif
 
 int signals_open(void)
 {
@@ -21,23 +18,48 @@ int signals_open(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static void close_all(struct report *r)
+{
+	tty_close(r->tty);
+	json_close(r->json);
+	logfile_close(r->log);
+	prom_close(r->prom);
+}
+
+/* The terminal comes first: it is the one that may be missing. */
+static enum haul_rc open_all(struct report *r, const struct haul_config *cfg, struct haul_err *err)
+{
+	unsigned wait = cfg->grace_ms < 10000 ? (unsigned)cfg->grace_ms : 10000;
+	r->tty = tty_open(cfg);
+	if (r->tty)
+		event_bus_subscribe(&r->bus, tty_event, r->tty);
+	if (cfg->log_file && logfile_open(cfg->log_file, cfg->verbose, &r->log, err) != HAUL_OK)
+		return err->rc;
+	if (r->log)
+		event_bus_subscribe(&r->bus, logfile_event, r->log);
+	if (cfg->metrics && prom_open(cfg->metrics, &r->prom, err) != HAUL_OK)
+		return err->rc;
+	if (r->prom)
+		event_bus_subscribe(&r->bus, prom_event, r->prom);
+	if (cfg->json && json_open(cfg->json, wait, &r->json, err) != HAUL_OK)
+		return err->rc;
+	if (r->json)
+		event_bus_subscribe(&r->bus, json_event, r->json);
+	return HAUL_OK;
+}
+
 enum haul_rc report_open(struct report *r, const struct haul_config *cfg, const uint8_t id[static 16],
 			 const char *role, struct haul_err *err)
 {
 	*r = (struct report){.cfg = cfg, .start_ns = clock_now_ns()};
 	event_bus_init(&r->bus, id);
-	if (cfg->json) {
-		unsigned wait = cfg->grace_ms < 10000 ? (unsigned)cfg->grace_ms : 10000;
-		if (json_open(cfg->json, wait, &r->json, err) != HAUL_OK)
-			return err->rc;
-		event_bus_subscribe(&r->bus, json_event, r->json);
+	if (open_all(r, cfg, err) != HAUL_OK) {
+		close_all(r);
+		return err->rc;
 	}
-	r->tty = tty_open(cfg);
-	if (r->tty)
-		event_bus_subscribe(&r->bus, tty_event, r->tty);
 	struct event ev = {.type = EV_HELLO};
 	ev.u.hello.role = role;
-	ev.u.hello.version = HAUL_VERSION;
+	ev.u.hello.version = help_release;
 	ev.u.hello.mode = "plain";
 	event_emit(&r->bus, &ev);
 	return HAUL_OK;
@@ -60,9 +82,9 @@ int report_close(struct report *r, const struct session_outcome *out)
 	ev.u.done.m = &out->metrics;
 	ev.u.done.seconds = (double)(clock_now_ns() - r->start_ns) / 1e9;
 	event_emit(&r->bus, &ev);
-	tty_close(r->tty);
-	json_close(r->json);
-	if (out->err.rc != HAUL_OK)
+	bool last_word = r->cfg->json && !*r->cfg->json;
+	close_all(r);
+	if (out->err.rc != HAUL_OK && !last_word)
 		report_failure(&out->err);
 	return status;
 }

@@ -3,6 +3,8 @@
 #define HAUL_CMD_REPORT_H
 
 #include "cmd/json.h"
+#include "cmd/logfile.h"
+#include "cmd/prom.h"
 #include "cmd/tty.h"
 #include "lib/events.h"
 #include "lib/sender.h"
@@ -12,15 +14,18 @@ struct report {
 	struct event_bus bus;
 	struct tty *tty;
 	struct json_log *json;
+	struct logfile *log;
+	struct prom *prom;
 	uint64_t start_ns;
 };
 
-/* Opens what cfg asks for (--json, progress) and says hello. role: "send" or "recv". */
+/* Opens what cfg asks for (--json, --log-file, --metrics, progress) and says hello. role: "send" or "recv".
+ * After a failure nothing is open. */
 enum haul_rc report_open(struct report *r, const struct haul_config *cfg, const uint8_t id[static 16],
 			 const char *role, struct haul_err *err);
 
-/* Emits `error` (if the outcome is one) and `done`, prints the one line a failure deserves, closes everything.
- * The exit status. */
+/* Emits `error` (if the outcome is one) and `done`, prints the one line a failure deserves (unless standard
+ * error carries JSON, where `done` has the last word), closes everything. The exit status. */
 int report_close(struct report *r, const struct session_outcome *out);
 
 /* Ends this process the way a shell expects it after a signal; returns status for any other failure. */

@@ -184,8 +184,8 @@ static void on_progress(struct tty *t, const struct event *ev)
 static void on_file(struct tty *t, const struct event *ev)
 {
 	enum file_state state = ev->u.file.state;
-	int from = state == FILE_COMMITTED ? 1 : state == FILE_SKIPPED ? 2 : t->person ? 0 : 1;
-	bool bad = state != FILE_COMMITTED && state != FILE_SKIPPED;
+	bool good = state == FILE_COMMITTED || state == FILE_PLANNED, bad = !good && state != FILE_SKIPPED;
+	int from = state == FILE_COMMITTED ? 1 : state == FILE_SKIPPED ? 2 : t->person || good ? 0 : 1;
 	struct line l = {.len = 0};
 
 	if (t->cfg->verbose < from)
@@ -193,7 +193,7 @@ static void on_file(struct tty *t, const struct event *ev)
 	if (bad)
 		add(&l, "%shaul: ", t->colour ? "\033[31m" : "");
 	add_escaped(&l, ev->u.file.path, ev->u.file.path_len);
-	if (state != FILE_COMMITTED)
+	if (!good)
 		add(&l, ": %s", file_state_name(state));
 	if (ev->u.file.why) {
 		add(&l, ": ");

@@ -1,6 +1,7 @@
 #include "lib/dest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 
 #include "lib/plan.h"
 #include "lib/pool.h"
+#include "wire/err.h"
 
 /* Zero runs of this many bytes in a file with holes are not written. */
 #define HOLE_BYTES 4096u
@@ -19,6 +21,7 @@ enum haul_rc dest_init(struct dest *d, const struct haul_config *cfg, struct blo
 	*d = (struct dest){.cfg = cfg, .blocks = blocks, .dirs_fd = -1};
 	pthread_mutex_init(&d->mu, NULL);
 	pthread_mutex_init(&d->dirs_mu, NULL);
+	memcpy(d->session, session_id, sizeof d->session);
 	for (size_t i = 0; i < 8; i++)
 		snprintf(d->tag + 2 * i, 3, "%02x", session_id[i]);
 	(void)err;
@@ -68,10 +71,21 @@ void dest_forget(struct dest *d, struct dest_file *f)
 	while (d->first < d->next && !d->table[d->first % OPEN_ENTRIES_MAX])
 		d->first++;
 	pthread_mutex_unlock(&d->mu);
-	if (f->fd >= 0)
+	dest_file_free(d, f);
+}
+
+void dest_file_free(struct dest *d, struct dest_file *f)
+{
+	if (f->partial) /* committed: its journal has served; else both stay for the next run */
+		partial_close(d->root, f->partial, !f->temp[0]);
+	else if (f->fd >= 0)
 		close(f->fd);
-	if (f->temp[0])
+	if (f->temp[0] && !f->partial)
 		root_temp_unlink(d->root, f->temp);
+	if (f->base_fd >= 0)
+		close(f->base_fd);
+	atomic_fetch_sub(&d->maps, f->map.count);
+	chunk_map_free(&f->map);
 	pthread_mutex_destroy(&f->mu);
 	free(f);
 }
@@ -173,6 +187,11 @@ static int write_sparse(int fd, const uint8_t *p, size_t n, uint64_t offset)
 	return 0;
 }
 
+static int punch(int fd, uint64_t offset, uint64_t n)
+{
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)n) < 0 ? -errno : 0;
+}
+
 static int set_meta(const struct dest_file *f, int fd)
 {
 	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {f->mtime_s, f->mtime_ns}};
@@ -256,7 +275,7 @@ static void run_data(struct dest *d, struct worker *w, struct dest_job *job)
 	const uint8_t *p = content_of(w, job);
 	if (!p)
 		return;
-	digest_chunk(d->seed, p, job->data.raw, digest);
+	digest_chunk(f->seed, p, job->data.raw, digest);
 	if (memcmp(digest, job->data.digest, sizeof digest) != 0) {
 		dest_fail(f, HAUL_DIGEST, 0);
 		return;
@@ -269,10 +288,114 @@ static void run_data(struct dest *d, struct worker *w, struct dest_job *job)
 	int fd = file_fd(d, f);
 	if (fd < 0)
 		return;
-	int rc = f->sparse ? write_sparse(fd, p, job->data.raw, job->data.offset)
-			   : write_all(fd, p, job->data.raw, job->data.offset);
+	/* what an earlier run left there unrecorded must not shine through the holes */
+	int rc = f->sparse && f->partial && f->partial->resumed ? punch(fd, job->data.offset, job->data.raw) : 0;
+	if (rc == 0)
+		rc = f->sparse ? write_sparse(fd, p, job->data.raw, job->data.offset)
+			       : write_all(fd, p, job->data.raw, job->data.offset);
 	if (rc < 0)
 		fail_errno(f, -rc);
+}
+
+static void run_hole(struct dest *d, struct dest_job *job)
+{
+	struct dest_file *f = job->file;
+	if (!d->root || !f->partial || !f->partial->resumed)
+		return; /* nothing was ever there: the final size makes the hole */
+	int rc = punch(f->fd, job->hole.offset, job->hole.length);
+	if (rc < 0)
+		fail_errno(f, -rc);
+}
+
+/* ---- chunks that are there already ---- */
+
+static int read_all(int fd, uint8_t *p, size_t n, uint64_t offset)
+{
+	while (n) {
+		ssize_t got = pread(fd, p, n, (off_t)offset);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return got ? -errno : -ENODATA;
+		p += got;
+		n -= (size_t)got;
+		offset += (uint64_t)got;
+	}
+	return 0;
+}
+
+static int base_fd(const struct dest_file *f)
+{
+	return f->base == BASE_OLD ? f->base_fd : f->fd;
+}
+
+/* Tells the sender of some chunks: what the journal says, or for an older version what reading it gives. */
+static void run_have(struct worker *w, struct dest_job *job)
+{
+	struct dest_file *f = job->file;
+	uint64_t end = job->have_first + job->have_count;
+	job->out = buf_malloc(NULL, 32 + job->have_count * DIGEST_BYTES);
+	if (!job->out) {
+		job->violation = "out of memory";
+		return;
+	}
+	for (uint64_t i = job->have_first; i < end && f->base == BASE_OLD; i++) {
+		uint32_t n = chunk_map_length(&f->map, i);
+		if (f->map.state[i] == CHUNK_HAVE && read_all(f->base_fd, w->scratch, n, i * f->map.chunk) == 0)
+			digest_chunk(f->seed, w->scratch, n, f->map.digest[i]);
+	}
+	struct wr wr = wr_init(job->out->data, job->out->cap);
+	frame_put_have(&wr, &(struct frame_have){
+				    .file = f->id,
+				    .seed = f->seed,
+				    .first = job->have_first,
+				    .last = end == f->map.count,
+				    .digests = {f->map.digest[job->have_first], job->have_count * DIGEST_BYTES},
+			    });
+	job->out->len = wr.n;
+}
+
+/* One kept chunk: read it again, and take it over from an older version. 0, -EBADMSG when it changed, -errno. */
+static int keep_one(struct dest *d, struct dest_file *f, uint64_t i, uint8_t *scratch, bool copy)
+{
+	uint8_t digest[DIGEST_BYTES];
+	uint32_t n = chunk_map_length(&f->map, i);
+	if (read_all(base_fd(f), scratch, n, i * f->map.chunk) < 0)
+		return -EBADMSG;
+	digest_chunk(f->seed, scratch, n, digest);
+	if (memcmp(digest, f->map.digest[i], sizeof digest) != 0)
+		return -EBADMSG;
+	if (!copy)
+		return 0;
+	int fd = file_fd(d, f);
+	if (fd < 0)
+		return 0; /* has failed for a reason of its own */
+	return f->sparse ? write_sparse(fd, scratch, n, i * f->map.chunk) : write_all(fd, scratch, n, i * f->map.chunk);
+}
+
+static void run_keep(struct dest *d, struct worker *w, struct dest_job *job)
+{
+	struct dest_file *f = job->file;
+	for (uint32_t k = 0; k < job->keep.count; k++) {
+		uint64_t i = job->keep.first + k;
+		int rc = keep_one(d, f, i, w->scratch, f->base == BASE_OLD && !f->lazy);
+		if (rc == -EBADMSG)
+			job->bad |= 1ull << k;
+		else if (rc < 0)
+			fail_errno(f, -rc);
+	}
+}
+
+/* Something differs after all: the chunks that were only compared have to be copied. */
+static int copy_kept(struct dest *d, struct dest_file *f)
+{
+	uint8_t *scratch = malloc(f->map.chunk);
+	int rc = scratch ? 0 : -ENOMEM;
+	for (uint64_t i = 0; rc == 0 && i < f->map.count; i++)
+		if (f->map.state[i] == CHUNK_KEPT)
+			rc = keep_one(d, f, i, scratch, true);
+	free(scratch);
+	return rc;
 }
 
 /* ---- packs ---- */
@@ -385,7 +508,15 @@ static void run(void *ctx, void *worker, void *arg)
 	case DEST_DATA:
 		run_data(d, w, job);
 		return;
-	case DEST_HOLE: /* nothing to write: the final size makes it */
+	case DEST_HAVE:
+		run_have(w, job);
+		return;
+	case DEST_KEEP:
+		run_keep(d, w, job);
+		return;
+	case DEST_HOLE:
+		run_hole(d, job);
+		return;
 	case DEST_END:
 	case DEST_DROP:
 		return;
@@ -407,11 +538,12 @@ void dest_job_free(struct dest_job *job)
 
 /* ---- commit ---- */
 
-int dest_complete(struct dest *d, struct dest_file *f)
+static int complete(struct dest *d, struct dest_file *f)
 {
-	int fd = file_fd(d, f); /* an empty file, or one that is all hole, has none yet */
+	int rc = f->lazy ? copy_kept(d, f) : 0;
+	int fd = rc < 0 ? rc : file_fd(d, f); /* an empty file, or one that is all hole, has none yet */
 	if (fd < 0)
-		return f->code ? 0 : -EIO;
+		return f->code ? 0 : rc < 0 ? rc : -EIO;
 	if (ftruncate(fd, (off_t)f->size) < 0)
 		return -errno;
 	return set_meta(f, fd);
@@ -421,6 +553,18 @@ static int sync_one(struct dest *d, struct dest_file *f)
 {
 	/* a small one was written by a pack and closed: the flush of the batch is its sync */
 	return f->chunked && d->cfg->sync != SYNC_NONE && fsync(f->fd) < 0 ? -errno : 0;
+}
+
+/* Compared and found the same: only times and mode may differ. */
+static int mend_unchanged(struct dest *d, const struct dest_file *f)
+{
+	struct stat st;
+	int fd = root_open_file(d->root, f->path, &st);
+	if (fd < 0)
+		return fd;
+	int rc = set_meta(f, fd);
+	close(fd);
+	return rc;
 }
 
 static bool small_files_among(struct dest_file **files, size_t count)
@@ -436,9 +580,13 @@ void dest_commit(struct dest *d, struct dest_file **files, size_t count)
 	int batch = 0;
 	for (size_t i = 0; i < count; i++) {
 		struct dest_file *f = files[i];
-		int rc = f->chunked && !f->code ? dest_complete(d, f) : 0;
-		if (rc < 0)
+		int rc = f->code == REASON_UNCHANGED ? mend_unchanged(d, f) : 0;
+		if (f->chunked && !f->code)
+			rc = complete(d, f);
+		if (rc < 0) {
+			f->code = f->code == REASON_UNCHANGED ? 0 : f->code;
 			fail_errno(f, -rc);
+		}
 	}
 	/* one flush for all that packs wrote; a failed one is never believed later */
 	if (d->cfg->sync == SYNC_BATCH && small_files_among(files, count) && syncfs(root_fd(d->root)) < 0)

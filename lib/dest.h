@@ -17,6 +17,7 @@
 #include "lib/codec.h"
 #include "lib/config.h"
 #include "lib/digest.h"
+#include "lib/partial.h"
 #include "lib/root.h"
 #include "wire/frame.h"
 
@@ -27,8 +28,16 @@ enum dest_state {
 	DEST_DONE,	/* has its outcome */
 };
 
+/* What is there already that a file can be made from, chunk by chunk. */
+enum dest_base {
+	BASE_NONE,
+	BASE_PARTIAL, /* an unfinished transfer, in place */
+	BASE_OLD,     /* an older version under the final name */
+};
+
 struct dest_file {
 	uint64_t id, size; /* size: UINT64_MAX for a stream of unknown length */
+	uint64_t stamp, seed;
 	uint32_t mode;
 	int64_t mtime_s;
 	uint32_t mtime_ns;
@@ -48,6 +57,20 @@ struct dest_file {
 	struct digest_sum sum;
 	uint64_t received; /* raw bytes, holes included */
 	bool chunked;	   /* carried by chunks, not by a pack */
+
+	/* large files: what survives this process, and what is known of each chunk */
+	struct partial *partial;
+	struct chunk_map map; /* state NULL: none */
+	enum dest_base base;
+	int base_fd;	    /* of an older version */
+	bool lazy, fresh;   /* compare only, copy if something differs; something did */
+	uint64_t needs;	    /* chunks asked for after a keep failed */
+	uint64_t have_next; /* first chunk no HAVE has told of yet */
+	struct dest_file *have_link, *active_link; /* queues of the wire thread */
+	uint64_t checkpoint_ms; /* of the last one, or of the first unrecorded chunk */
+	bool checkpointing;
+	struct digest_sum sum_done; /* stream: of what is written */
+	uint64_t written, recorded; /* stream: bytes, in order */
 };
 
 struct dest {
@@ -55,8 +78,11 @@ struct dest {
 	struct root *root; /* NULL when the stream goes to a sink */
 	struct blocks *blocks;
 	uint64_t seed;
+	uint32_t chunk;
+	atomic_uint_fast64_t maps; /* chunks in all maps: bounds their memory */
 	uint8_t compare;
 	uint16_t flags;
+	uint8_t session[16];
 	char tag[ROOT_TAG_MAX + 1]; /* of this session's temporary files */
 	const char *only;	    /* -o FILE: the one path that a stream or file gets, else NULL */
 	bool single;		    /* one stream or file, nothing else */
@@ -72,7 +98,7 @@ struct dest {
 	pthread_mutex_t dirs_mu;
 };
 
-enum dest_job_kind { DEST_PLAN, DEST_PACK, DEST_DATA, DEST_HOLE, DEST_END, DEST_DROP };
+enum dest_job_kind { DEST_PLAN, DEST_HAVE, DEST_PACK, DEST_DATA, DEST_HOLE, DEST_KEEP, DEST_END, DEST_DROP };
 
 /* A planned entry, for the events of the wire thread. */
 struct dest_planned {
@@ -88,7 +114,9 @@ struct dest_job {
 	struct dest_file *file; /* DATA, HOLE, END */
 	struct frame_data data;
 	struct frame_hole hole;
+	struct frame_keep keep;
 	struct frame_end end;
+	uint64_t have_first, have_count; /* HAVE: chunks to tell of */
 	uint64_t first; /* PLAN: id of the first entry */
 	uint16_t count;
 
@@ -99,6 +127,7 @@ struct dest_job {
 	struct dest_file **files; /* PACK: written or failed */
 	size_t file_count;
 	uint64_t content; /* raw bytes verified */
+	uint64_t bad;	  /* KEEP: bit i: chunk first + i is not what it was */
 };
 
 enum haul_rc dest_init(struct dest *d, const struct haul_config *cfg, struct blocks *blocks,
@@ -114,11 +143,10 @@ void dest_job_free(struct dest_job *job);
 struct dest_file *dest_find(struct dest *d, uint64_t id);
 /* Takes it out of the table and frees it; its temporary file goes too if it still has one. */
 void dest_forget(struct dest *d, struct dest_file *f);
+/* Frees a file that is not in the table. What is unfinished of a large one stays on disk, with its journal. */
+void dest_file_free(struct dest *d, struct dest_file *f);
 /* Records why a file will not be committed; the first reason stays. */
 void dest_fail(struct dest_file *f, enum haul_rc rc, int sys);
-
-/* A large file is complete: size, metadata. 0 or -errno. */
-int dest_complete(struct dest *d, struct dest_file *f);
 
 /* Commits files that are DEST_WRITTEN: syncs as configured, renames, syncs directories; sets code and sys. Runs
  * in the commit stage. */

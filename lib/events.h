@@ -21,7 +21,8 @@ enum event_type {
 	EV_PROGRESS, EV_PRESSURE, EV_LEVEL, EV_GAP, EV_WARN, EV_ERROR, EV_DONE, EV_TYPE_COUNT
 };
 
-enum file_state { FILE_COMMITTED, FILE_SKIPPED, FILE_FAILED, FILE_VANISHED, FILE_CHANGED };
+/* planned: a dry run would send it */
+enum file_state { FILE_COMMITTED, FILE_SKIPPED, FILE_FAILED, FILE_VANISHED, FILE_CHANGED, FILE_PLANNED };
 enum blocked_on { BLOCKED_NONE, BLOCKED_SOURCE, BLOCKED_CPU, BLOCKED_LINK, BLOCKED_CREDIT, BLOCKED_DISK };
 
 /* Numbers that only grow during a session; the source of progress, done and --stats. */
@@ -29,6 +30,7 @@ struct metrics {
 	uint64_t files, skipped, failed, vanished, changed, entries; /* files: committed regular files and streams */
 	uint64_t bytes;	      /* raw bytes of file content moved (sent, or received and verified) */
 	uint64_t skipped_bytes;
+	uint64_t kept_bytes;  /* of files that were continued or updated: found in place, not sent */
 	uint64_t wire_out, wire_in;
 	uint64_t acked;	      /* raw bytes the receiver has taken (sender: acked; receiver: written) */
 	uint64_t total;	      /* raw bytes known so far */

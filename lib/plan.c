@@ -12,6 +12,9 @@
 #define FLAG_SKIP_NEWER	 2u
 #define FLAG_SKIP_EXISTING 4u
 #define FLAG_ONLY_EXISTING 8u
+#define FLAG_WHOLE_FILES   16u
+/* Chunks in all maps of a session: 17 bytes each. */
+#define MAPS_MAX (8u << 20)
 
 enum { COMPARE_TIME = 0, COMPARE_SIZE = 1, COMPARE_CONTENT = 2 };
 
@@ -195,6 +198,80 @@ static struct frame_verdict plan_entry(struct dest *d, const char *path, const s
 	}
 }
 
+/* ---- what is there already ---- */
+
+static bool map_file(struct dest *d, struct dest_file *f)
+{
+	if (f->map.state)
+		return true;
+	uint64_t count = f->size / d->chunk + 1;
+	if (count > PARTIAL_CHUNKS_MAX || atomic_load(&d->maps) + count > MAPS_MAX ||
+	    !chunk_map_init(&f->map, f->size, d->chunk))
+		return false;
+	atomic_fetch_add(&d->maps, f->map.count);
+	return true;
+}
+
+/* A large file, or a stream, gets a journal, and perhaps finds one. */
+static int open_partial(struct dest *d, struct dest_file *f)
+{
+	struct journal_header *h = calloc(1, sizeof *h);
+	if (!h)
+		return -ENOMEM;
+	*h = (struct journal_header){.seed = d->seed, .stamp = f->stamp, .size = f->size, .chunk = d->chunk,
+				     .mode = f->mode, .stream = f->stream, .path_len = (uint16_t)f->path_len};
+	memcpy(h->path, f->path, f->path_len);
+	memcpy(h->session, d->session, sizeof h->session);
+	int rc = partial_open(d->root, h, f->stream ? NULL : &f->map, &f->partial);
+	free(h);
+	if (rc < 0)
+		return rc;
+	atomic_store_explicit(&d->wrote, true, memory_order_relaxed);
+	f->fd = f->partial->fd;
+	f->seed = f->partial->head.seed;
+	memcpy(f->temp, f->partial->part, sizeof f->temp);
+	if (f->map.have)
+		f->base = BASE_PARTIAL;
+	return 0;
+}
+
+/* The version under the final name: its chunks are offered for comparison. */
+static void open_old(struct dest *d, struct dest_file *f)
+{
+	struct stat st;
+	f->base_fd = root_open_file(d->root, f->path, &st);
+	if (f->base_fd < 0 || st.st_size == 0 || !map_file(d, f))
+		return;
+	uint64_t old = (uint64_t)st.st_size;
+	for (uint64_t i = 0; i < f->map.count; i++)
+		if (i * d->chunk + chunk_map_length(&f->map, i) <= old) {
+			f->map.state[i] = CHUNK_HAVE;
+			f->map.have++;
+		}
+	if (!f->map.have)
+		return;
+	f->base = BASE_OLD;
+	f->lazy = d->compare == COMPARE_CONTENT && old == f->size;
+}
+
+/* From "send it" to how much of it need not be sent. */
+static struct frame_verdict prepare(struct dest *d, struct dest_file *f)
+{
+	bool large = f->size >= PARTIAL_MIN_BYTES || f->stream;
+	if (!d->root)
+		return say(PLAN_SEND);
+	if (large && (f->stream || map_file(d, f))) {
+		int rc = open_partial(d, f);
+		if (rc < 0)
+			return rc == -EBUSY ? say_failed(HAUL_BUSY, EBUSY) : say_errno(rc);
+	}
+	bool update = !f->stream && !(d->flags & FLAG_WHOLE_FILES) && f->base == BASE_NONE &&
+		      (d->compare == COMPARE_CONTENT || f->size > d->chunk);
+	if (update)
+		open_old(d, f);
+	return say(f->base == BASE_NONE ? PLAN_SEND : PLAN_COMPARE);
+}
+
 static struct dest_file *file_new(const struct frame_entry *e, uint64_t id, const char *path)
 {
 	size_t n = strlen(path);
@@ -208,6 +285,8 @@ static struct dest_file *file_new(const struct frame_entry *e, uint64_t id, cons
 	f->mtime_ns = e->mtime_ns;
 	f->stream = e->type == ENTRY_STREAM;
 	f->sparse = e->sparse;
+	f->stamp = e->stamp;
+	f->base_fd = -1;
 	f->path = (char *)(f + 1);
 	f->path_len = n;
 	f->fd = -1;
@@ -281,15 +360,20 @@ static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, c
 	struct frame_verdict v = decide(d, path, *len, &e);
 	*p = (struct dest_planned){.action = v.action, .type = e.type, .size = e.size};
 	if (v.action == PLAN_SEND && !(d->flags & FLAG_DRY_RUN)) {
-		p->file = file_new(&e, id, d->only ? d->only : path);
-		if (!p->file)
+		struct dest_file *f = file_new(&e, id, d->only ? d->only : path);
+		if (!f)
 			return "no memory for an entry";
-		if (!put_in_table(d, p->file)) {
-			pthread_mutex_destroy(&p->file->mu);
-			free(p->file);
-			p->file = NULL;
+		f->seed = d->seed;
+		v = prepare(d, f);
+		if (v.action == PLAN_FAILED) {
+			dest_file_free(d, f);
+		} else if (put_in_table(d, f)) {
+			p->file = f;
+		} else {
+			dest_file_free(d, f);
 			return "too many entries are open";
 		}
+		p->action = v.action;
 	}
 	frame_put_verdict(w, &v);
 	return NULL;

@@ -9,6 +9,7 @@
 #include "lib/plan.h"
 #include "lib/sink.h"
 #include "lib/walk.h"
+#include "wire/err.h"
 
 /* A batch of small files is committed when it is this large, or this old, or when the sender asks. */
 #define BATCH_FILES 1024u
@@ -17,8 +18,24 @@
 #define SINK_DEPTH  4u
 #define COMMIT_DEPTH 4u
 #define OUTCOMES_A_RESULT 1024u
+/* What would have to be sent again after a kill: at most this much, or what came in this time, and one chunk. */
+#define CHECKPOINT_BYTES (64u << 20)
+#define CHECKPOINT_MS	 2000u
+/* Chunks of an older version that one job reads. */
+#define HAVE_READ_CHUNKS 16u
+#define NEEDS_MAX	 1024u
+
+struct checkpoint {
+	struct dest_file *file;
+	struct journal_record *records;
+	uint64_t *chunks; /* numbers of the chunks recorded, NULL for a stream */
+	size_t count;
+	uint64_t link_offset, written; /* stream */
+	int rc;
+};
 
 struct commit_job {
+	struct checkpoint checkpoint; /* of a file under way; nothing else in this job then */
 	struct dest_file *files[BATCH_FILES];
 	size_t count;
 	uint64_t bytes;
@@ -42,6 +59,13 @@ struct receiver {
 	struct commit_job *batch; /* being filled */
 	uint64_t batch_since;
 	bool flush_asked;
+
+	struct dest_file *have_head, **have_tail; /* whose chunks are to be told of */
+	struct dest_file *active;		  /* with a journal, under way */
+	struct {
+		uint64_t file, chunk;
+	} need[NEEDS_MAX]; /* to be asked for */
+	size_t need_head, need_count;
 
 	struct sink sink;
 	struct pool *sink_stage;
@@ -171,12 +195,28 @@ static void file_event(struct receiver *r, const struct dest_file *f, enum file_
 	event_emit(r->set.bus, &ev);
 }
 
+static void deactivate(struct receiver *r, struct dest_file *f)
+{
+	for (struct dest_file **at = &r->active; *at; at = &(*at)->active_link)
+		if (*at == f) {
+			*at = f->active_link;
+			return;
+		}
+}
+
 static void settle(struct receiver *r, struct dest_file *f)
 {
-	enum haul_rc rc = f->code ? haul_rc_from_status(f->code) : HAUL_OK;
+	bool unchanged = f->code == REASON_UNCHANGED;
+	enum haul_rc rc = f->code && !unchanged ? haul_rc_from_status(f->code) : HAUL_OK;
+	deactivate(r, f);
 	r->outcome[(r->outcome_head + r->outcome_count++) % OPEN_ENTRIES_MAX] =
 		(struct frame_outcome){f->id, f->code, f->sys};
-	if (rc == HAUL_OK) {
+	if (unchanged) {
+		r->m->skipped++;
+		r->m->skipped_bytes += f->size;
+		r->m->entries++;
+		file_event(r, f, FILE_SKIPPED, NULL);
+	} else if (rc == HAUL_OK) {
 		r->m->files++;
 		r->m->entries++;
 		file_event(r, f, FILE_COMMITTED, NULL);
@@ -239,6 +279,12 @@ static void commit_run(void *ctx, void *worker, void *arg)
 	struct receiver *r = ctx;
 	struct commit_job *job = arg;
 	(void)worker;
+	struct checkpoint *c = &job->checkpoint;
+	if (c->file) {
+		c->rc = partial_checkpoint(r->dest.root, c->file->partial, c->records, c->count,
+					   r->cfg->sync != SYNC_NONE);
+		return;
+	}
 	dest_commit(&r->dest, job->files, job->count);
 	if (job->finish)
 		job->finish_rc = dest_finish(&r->dest);
@@ -246,10 +292,111 @@ static void commit_run(void *ctx, void *worker, void *arg)
 
 static const struct pool_ops commit_ops = {.run = commit_run};
 
+/* ---- checkpoints ---- */
+
+static void free_commit_job(struct commit_job *job)
+{
+	free(job->checkpoint.records);
+	free(job->checkpoint.chunks);
+	free(job);
+}
+
+/* Every chunk that is written and not recorded. */
+static bool collect_chunks(struct checkpoint *c)
+{
+	const struct chunk_map *m = &c->file->map;
+	c->records = calloc(m->written, sizeof *c->records);
+	c->chunks = calloc(m->written, sizeof *c->chunks);
+	if (!c->records || !c->chunks)
+		return false;
+	for (uint64_t i = 0; i < m->count && c->count < m->written; i++) {
+		if (m->state[i] != CHUNK_WRITTEN)
+			continue;
+		struct journal_record *rec = &c->records[c->count];
+		*rec = (struct journal_record){JOURNAL_CHUNK, i * m->chunk, chunk_map_length(m, i), {0}};
+		memcpy(rec->digest, m->digest[i], DIGEST_BYTES);
+		c->chunks[c->count++] = i;
+	}
+	return true;
+}
+
+/* A stream: how far it is, on the link and in the file. */
+static bool collect_stream(struct receiver *r, struct checkpoint *c)
+{
+	c->records = calloc(1, sizeof *c->records);
+	if (!c->records)
+		return false;
+	c->count = 1;
+	c->link_offset = r->engine.link.written;
+	c->written = c->file->written;
+	*c->records = (struct journal_record){JOURNAL_LINK, c->link_offset, c->written, {0}};
+	struct wr w = wr_init(c->records->digest, DIGEST_BYTES);
+	wr_uint(&w, c->file->sum_done.low, 8);
+	wr_uint(&w, c->file->sum_done.high, 8);
+	return true;
+}
+
+static uint64_t unrecorded(const struct dest_file *f)
+{
+	return f->stream ? f->written - f->recorded : f->map.written * f->map.chunk;
+}
+
+static void start_checkpoint(struct receiver *r, struct dest_file *f)
+{
+	struct commit_job *job = calloc(1, sizeof *job);
+	if (!job)
+		return; /* not now: later */
+	job->checkpoint.file = f;
+	bool ok = f->stream ? collect_stream(r, &job->checkpoint) : collect_chunks(&job->checkpoint);
+	if (ok && pool_submit(r->commit, job))
+		f->checkpointing = true;
+	else
+		free_commit_job(job);
+}
+
+static void checkpoint_done(struct receiver *r, struct checkpoint *c)
+{
+	struct dest_file *f = c->file;
+	f->checkpointing = false;
+	f->checkpoint_ms = engine_now_ms();
+	if (c->rc < 0) {
+		/* a failed sync is never believed later: what it covered counts as lost, and so does the file */
+		dest_fail(f, haul_rc_from_errno(-c->rc), -c->rc);
+		stop(r, haul_rc_from_errno(-c->rc), -c->rc, "the destination could not be synced; what is recorded stays");
+		return;
+	}
+	for (size_t k = 0; c->chunks && k < c->count; k++) {
+		f->map.state[c->chunks[k]] = CHUNK_RECORDED;
+		f->map.written--;
+	}
+	if (f->stream) {
+		f->recorded = c->written;
+		link_durable(&r->engine.link, c->link_offset);
+	}
+}
+
+static void pump_checkpoints(struct receiver *r)
+{
+	uint64_t now = engine_now_ms();
+	bool stream_open = false;
+	for (struct dest_file *f = r->active; f; f = f->active_link) {
+		uint64_t n = unrecorded(f);
+		stream_open |= f->stream && (n || f->checkpointing);
+		bool due = n >= CHECKPOINT_BYTES || now - f->checkpoint_ms >= CHECKPOINT_MS || r->draining;
+		if (n && due && !f->checkpointing && !f->code)
+			start_checkpoint(r, f);
+	}
+	/* nothing of a stream is waiting for the disk: what was said otherwise needs no keeping */
+	if (!stream_open && !r->sink_stage)
+		link_durable(&r->engine.link, r->engine.link.written);
+}
+
 static void pump_commits(struct receiver *r)
 {
 	struct commit_job *job;
 	while ((job = pool_take(r->commit))) {
+		if (job->checkpoint.file)
+			checkpoint_done(r, &job->checkpoint);
 		for (size_t i = 0; i < job->count; i++)
 			settle(r, job->files[i]);
 		if (job->finish) {
@@ -259,7 +406,7 @@ static void pump_commits(struct receiver *r)
 				stop(r, haul_rc_from_errno(-job->finish_rc), -job->finish_rc,
 				     "the last sync of the destination failed");
 		}
-		free(job);
+		free_commit_job(job);
 	}
 	bool idle = !r->inbox_count && !r->held && pool_count(r->workers) == 0;
 	bool old = r->batch && r->batch->count && engine_now_ms() - r->batch_since >= BATCH_MS;
@@ -326,7 +473,7 @@ static void planned(struct receiver *r, struct dest_job *job)
 	for (unsigned i = 0; i < job->count; i++) {
 		struct dest_planned *p = &job->planned[i];
 		bool content = p->type == ENTRY_FILE || p->type == ENTRY_STREAM;
-		r->m->entries += p->action != PLAN_SEND && p->action != PLAN_FAILED && p->type != ENTRY_DIR_END;
+		r->m->entries += (p->action == PLAN_SKIP || p->action == PLAN_DONE) && p->type != ENTRY_DIR_END;
 		if (p->action == PLAN_SKIP && content) {
 			r->m->skipped++;
 			r->m->skipped_bytes += p->size;
@@ -334,8 +481,19 @@ static void planned(struct receiver *r, struct dest_job *job)
 			r->m->failed++;
 			r->worst = HAUL_PARTIAL;
 		}
-		if (p->action == PLAN_SEND && p->size != UINT64_MAX)
+		if ((p->action == PLAN_SEND || p->action == PLAN_COMPARE) && p->size != UINT64_MAX)
 			r->m->total += p->size;
+		if (!p->file)
+			continue;
+		if (p->action == PLAN_COMPARE) {
+			*r->have_tail = p->file;
+			r->have_tail = &p->file->have_link;
+		}
+		if (p->file->partial) {
+			p->file->active_link = r->active;
+			r->active = p->file;
+			p->file->checkpoint_ms = engine_now_ms();
+		}
 	}
 }
 
@@ -344,18 +502,23 @@ static void ended(struct receiver *r, struct dest_file *f, const struct frame_en
 {
 	uint8_t digest[DIGEST_BYTES];
 	digest_sum_end(&f->sum, end->size, digest);
+	if (f->needs && end->status == 0)
+		return; /* what was asked for comes, and another END behind it */
+	f->needs = 0;
+	pthread_mutex_lock(&r->dest.mu);
+	f->state = DEST_WRITTEN; /* nothing more may come for it */
+	pthread_mutex_unlock(&r->dest.mu);
 	if (end->status != 0)
 		dest_fail(f, HAUL_CHANGED, 0);
 	else if (end->size != f->received || (f->size != UINT64_MAX && f->size != end->size) ||
 		 memcmp(digest, end->digest, sizeof digest) != 0)
 		dest_fail(f, HAUL_DIGEST, 0);
+	else if (f->lazy && !f->fresh)
+		f->code = REASON_UNCHANGED;
 	f->size = end->size;
 	if (!r->dest.root)
 		return; /* the sink settles it */
-	if (f->code)
-		settle(r, f);
-	else
-		add_to_batch(r, f);
+	add_to_batch(r, f); /* behind any checkpoint of it that is under way */
 	if (r->cfg->sync == SYNC_NONE)
 		submit_batch(r);
 }
@@ -372,6 +535,102 @@ static void packed(struct receiver *r, struct dest_job *job)
 	}
 }
 
+/* ---- chunks that are there already ---- */
+
+static void ask_for(struct receiver *r, struct dest_file *f, uint64_t chunk)
+{
+	f->map.state[chunk] = CHUNK_NEEDED;
+	f->needs++;
+	if (r->need_count == NEEDS_MAX) {
+		dest_fail(f, HAUL_DIGEST, 0);
+		return;
+	}
+	size_t at = (r->need_head + r->need_count++) % NEEDS_MAX;
+	r->need[at].file = f->id;
+	r->need[at].chunk = chunk;
+}
+
+static void pump_needs(struct receiver *r)
+{
+	while (r->need_count) {
+		uint8_t b[32];
+		struct wr w = wr_init(b, sizeof b);
+		frame_put_need(&w, &(struct frame_need){r->need[r->need_head].file, r->need[r->need_head].chunk});
+		if (!send_fields(r, F_NEED, b, w.n))
+			return;
+		r->need_head = (r->need_head + 1) % NEEDS_MAX;
+		r->need_count--;
+	}
+}
+
+static void kept(struct receiver *r, struct dest_job *job)
+{
+	struct dest_file *f = job->file;
+	for (uint32_t k = 0; k < job->keep.count; k++) {
+		uint64_t i = job->keep.first + k;
+		if (job->bad >> k & 1) {
+			ask_for(r, f, i);
+			continue;
+		}
+		uint32_t n = chunk_map_length(&f->map, i);
+		digest_sum_add(&f->sum, i * f->map.chunk, f->map.digest[i]);
+		f->received += n;
+		r->m->acked += n;
+		r->m->kept_bytes += n;
+		bool recorded = f->base == BASE_PARTIAL;
+		f->map.state[i] = recorded ? CHUNK_RECORDED : f->lazy ? CHUNK_KEPT : CHUNK_WRITTEN;
+		f->map.written += !recorded && !f->lazy && f->partial;
+	}
+}
+
+static void chunk_written(struct dest_job *job)
+{
+	struct dest_file *f = job->file;
+	if (f->stream) {
+		f->written += job->data.raw;
+		digest_sum_add(&f->sum_done, job->data.offset, job->data.digest);
+	}
+	if (!f->map.state || f->code)
+		return;
+	uint64_t i = job->data.offset / f->map.chunk;
+	f->map.state[i] = CHUNK_WRITTEN;
+	f->map.written += f->partial != NULL;
+	memcpy(f->map.digest[i], job->data.digest, DIGEST_BYTES);
+}
+
+static struct dest_job *make_have(struct receiver *r, struct dest_file *f)
+{
+	struct dest_job *job = calloc(1, sizeof *job);
+	if (!job) {
+		no_memory(r, "a list of chunks");
+		return NULL;
+	}
+	uint64_t most = f->base == BASE_OLD ? HAVE_READ_CHUNKS : HAVE_DIGESTS_MAX, left = f->map.count - f->have_next;
+	job->kind = DEST_HAVE;
+	job->file = f;
+	job->have_first = f->have_next;
+	job->have_count = left < most ? left : most;
+	return job;
+}
+
+static void pump_have(struct receiver *r)
+{
+	while (r->have_head && !pool_full(r->workers)) {
+		struct dest_file *f = r->have_head;
+		struct dest_job *job = make_have(r, f);
+		if (!job || !pool_submit(r->workers, job)) {
+			free(job);
+			return;
+		}
+		f->have_next += job->have_count;
+		if (f->have_next < f->map.count)
+			continue;
+		r->have_head = f->have_link;
+		if (!r->have_head)
+			r->have_tail = &r->have_head;
+	}
+}
+
 /* False when it must wait. */
 static bool finish_job(struct receiver *r, struct dest_job *job)
 {
@@ -384,6 +643,12 @@ static bool finish_job(struct receiver *r, struct dest_job *job)
 			return false;
 		job->out = NULL;
 		planned(r, job);
+	}
+	if (job->kind == DEST_HAVE) {
+		if (!send_body(r, F_HAVE, job->out))
+			return false;
+		job->out = NULL;
+		return true;
 	}
 	if (r->dest.root && !batch_takes(r, job->kind == DEST_PACK ? job->file_count : 1))
 		return false;
@@ -398,6 +663,10 @@ static bool finish_job(struct receiver *r, struct dest_job *job)
 		return false;
 	if (job->kind == DEST_PACK && r->dest.root)
 		packed(r, job);
+	if (job->kind == DEST_KEEP)
+		kept(r, job);
+	if (job->kind == DEST_DATA)
+		chunk_written(job);
 	if (job->kind == DEST_PACK || job->kind == DEST_DATA) {
 		r->m->bytes += job->content;
 		if (!r->sink_stage)
@@ -421,6 +690,7 @@ static void pump_jobs(struct receiver *r)
 			link_consume(&r->engine.link, job->cost, engine_now_ms());
 		dest_job_free(job);
 	}
+	pump_have(r);
 	while (r->inbox_count && pool_submit(r->workers, r->inbox[r->inbox_head])) {
 		r->inbox_head = (r->inbox_head + 1) % LINK_MESSAGES_MAX;
 		r->inbox_count--;
@@ -435,6 +705,7 @@ static enum haul_rc on_begin(struct receiver *r, struct span body)
 	if (!frame_get_begin(body, &b) || b.chunk < CHUNK_MIN_BYTES || b.chunk > CHUNK_MAX_BYTES || b.compare > 2)
 		return violation(r, "malformed BEGIN", body.n);
 	r->dest.seed = b.seed;
+	r->dest.chunk = b.chunk;
 	r->dest.compare = b.compare;
 	r->dest.flags = b.flags;
 	return HAUL_OK;
@@ -486,6 +757,20 @@ static bool in_order(struct receiver *r, struct dest_file *f, uint64_t offset, u
 	return true;
 }
 
+/* A file with a map takes each chunk once, whole, unless it asked for it again. */
+static bool chunk_may_come(struct dest_file *f, uint64_t offset, uint32_t n)
+{
+	if (!f->map.state)
+		return true;
+	uint64_t i = offset / f->map.chunk;
+	if (offset % f->map.chunk || i >= f->map.count || n != chunk_map_length(&f->map, i))
+		return false;
+	uint8_t state = f->map.state[i];
+	f->needs -= state == CHUNK_NEEDED;
+	f->map.state[i] = CHUNK_MOVING;
+	return state == CHUNK_ABSENT || state == CHUNK_HAVE || state == CHUNK_NEEDED;
+}
+
 static enum haul_rc on_data(struct receiver *r, struct dest_job *job, struct span body)
 {
 	struct frame_data *d = &job->data;
@@ -494,6 +779,9 @@ static enum haul_rc on_data(struct receiver *r, struct dest_job *job, struct spa
 	struct dest_file *f = receiving(r, d->file);
 	if (!f || !fits(f, d->offset, d->raw) || !in_order(r, f, d->offset, d->raw))
 		return violation(r, "DATA for a file that is not wanted, or beyond its size", d->file);
+	if (!chunk_may_come(f, d->offset, d->raw))
+		return violation(r, "DATA for a chunk that is there or is none", d->offset);
+	f->fresh = true;
 	digest_sum_add(&f->sum, d->offset, d->digest);
 	job->kind = DEST_DATA;
 	job->file = f;
@@ -508,7 +796,29 @@ static enum haul_rc on_hole(struct receiver *r, struct dest_job *job, struct spa
 	struct dest_file *f = receiving(r, h->file);
 	if (!f || !h->length || !fits(f, h->offset, h->length) || !in_order(r, f, h->offset, h->length))
 		return violation(r, "HOLE in a file that is not wanted, or beyond its size", h->file);
+	for (uint64_t at = h->offset; f->map.state && at < h->offset + h->length; at += f->map.chunk)
+		if (!chunk_may_come(f, at, chunk_map_length(&f->map, at / f->map.chunk)))
+			return violation(r, "HOLE over a chunk that is there or is none", at);
+	f->fresh = true;
 	job->kind = DEST_HOLE;
+	job->file = f;
+	return HAUL_OK;
+}
+
+static enum haul_rc on_keep(struct receiver *r, struct dest_job *job, struct span body)
+{
+	struct frame_keep *k = &job->keep;
+	if (!frame_get_keep(body, k) || !k->count || k->count > KEEP_CHUNKS_MAX)
+		return violation(r, "malformed KEEP", body.n);
+	struct dest_file *f = receiving(r, k->file);
+	if (!f || f->base == BASE_NONE || k->first >= f->map.count || k->count > f->map.count - k->first)
+		return violation(r, "KEEP for chunks that were not offered", k->first);
+	for (uint64_t i = k->first; i < k->first + k->count; i++) {
+		if (f->map.state[i] != CHUNK_HAVE)
+			return violation(r, "KEEP for a chunk that was not offered", i);
+		f->map.state[i] = CHUNK_MOVING;
+	}
+	job->kind = DEST_KEEP;
 	job->file = f;
 	return HAUL_OK;
 }
@@ -520,9 +830,6 @@ static enum haul_rc on_end(struct receiver *r, struct dest_job *job, struct span
 	struct dest_file *f = receiving(r, job->end.file);
 	if (!f)
 		return violation(r, "END of a file that is not open", job->end.file);
-	pthread_mutex_lock(&r->dest.mu);
-	f->state = DEST_WRITTEN; /* nothing more may come for it */
-	pthread_mutex_unlock(&r->dest.mu);
 	job->kind = DEST_END;
 	job->file = f;
 	return HAUL_OK;
@@ -565,6 +872,9 @@ static enum haul_rc sort_message(struct receiver *r, struct dest_job *job, const
 		return on_data(r, job, body);
 	case F_HOLE:
 		return on_hole(r, job, body);
+	case F_KEEP:
+		r->flush_asked = false;
+		return on_keep(r, job, body);
 	case F_END:
 		return on_end(r, job, body);
 	case F_FLUSH:
@@ -619,6 +929,8 @@ static enum haul_rc receiver_pump(void *self)
 	pump_jobs(r);
 	pump_sink(r);
 	pump_commits(r);
+	pump_checkpoints(r);
+	pump_needs(r);
 	pump_outcomes(r);
 	if (r->stopped && !r->stop_sent && r->engine.session.state != SESSION_INIT)
 		send_stop(r);
@@ -643,7 +955,11 @@ static size_t receiver_fds(void *self, int fds[static ENGINE_ROLE_FDS_MAX])
 static uint64_t receiver_deadline(void *self)
 {
 	struct receiver *r = self;
-	return r->batch && r->batch->count ? r->batch_since + BATCH_MS : UINT64_MAX;
+	uint64_t at = r->batch && r->batch->count ? r->batch_since + BATCH_MS : UINT64_MAX;
+	for (struct dest_file *f = r->active; f; f = f->active_link)
+		if (unrecorded(f) && !f->checkpointing && !f->code && f->checkpoint_ms + CHECKPOINT_MS < at)
+			at = f->checkpoint_ms + CHECKPOINT_MS;
+	return at;
 }
 
 static void receiver_drain(void *self)
@@ -655,6 +971,9 @@ static void receiver_drain(void *self)
 static bool receiver_drained(void *self)
 {
 	struct receiver *r = self;
+	for (struct dest_file *f = r->active; f; f = f->active_link)
+		if (unrecorded(f) && !f->code)
+			return false;
 	return !r->inbox_count && !r->held && !pool_count(r->workers) && !pool_count(r->commit) &&
 	       (!r->batch || !r->batch->count) && !r->outcome_count;
 }
@@ -738,7 +1057,7 @@ static void drop_job(void *ctx, void *job)
 static void drop_commit(void *ctx, void *job)
 {
 	(void)ctx;
-	free(job);
+	free_commit_job(job);
 }
 
 static void drop_sink(void *ctx, void *job)
@@ -784,6 +1103,7 @@ enum haul_rc receiver_run(const struct receiver_setup *setup, struct session_out
 	r->m = &r->engine.metrics;
 	r->sink = (struct sink){.fd = -1, .cancel = -1};
 	r->dest.dirs_fd = -1;
+	r->have_tail = &r->have_head;
 	struct haul_err err = {0};
 	if (set_up(r, &err) != HAUL_OK) {
 		/* the sender is told: it waits for an answer */

@@ -7,212 +7,32 @@
  */
 #include "lib/root.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#define CACHE_DIRS   64
-#define EAGAIN_TRIES 16
-#define STATE_TRIES  8
-#define DIR_FLAGS    (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#include "lib/dircache.h"
+#include "lib/place.h"
 
-struct root_dir {
-	int fd;
-	unsigned refs; /* guarded by root->lock; the cache holds one */
-	uint64_t hash;
-	size_t len;
-	char path[];
-};
-
-struct slot {
-	uint64_t hash, used;
-	struct root_dir *dir; /* NULL: free */
-};
+#define STATE_TRIES 8
+#define DIR_FLAGS   (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 struct root {
 	struct root_dir *top; /* the root itself, never in the cache */
 	_Atomic uint64_t serial;
 
-	pthread_mutex_t lock; /* of all below, and of the reference counts */
+	struct dircache cache; /* its lock also guards state */
 	struct root_dir *state;
-	uint64_t tick;
-	struct slot cache[CACHE_DIRS];
 };
-
-static const char *component_refused(const char *name, size_t len)
-{
-	if (len == 0)
-		return "empty component";
-	if (len > ROOT_COMPONENT_MAX)
-		return "component over 255 bytes";
-	if (len == 1 && name[0] == '.')
-		return "component \".\"";
-	if (len == 2 && name[0] == '.' && name[1] == '.')
-		return "component \"..\"";
-	return NULL;
-}
-
-const char *root_name_refused(const char *path, size_t len)
-{
-	if (len == 0)
-		return "empty name";
-	if (path[0] == '/')
-		return "absolute path";
-	if (len > ROOT_PATH_MAX)
-		return "path over 4096 bytes";
-	if (memchr(path, '\0', len))
-		return "NUL byte in the name";
-	if (path[len - 1] == '/')
-		return "trailing slash";
-	size_t depth = 0;
-	for (size_t at = 0, n; at < len; at += n + 1) {
-		const char *slash = memchr(path + at, '/', len - at);
-		n = slash ? (size_t)(slash - path) - at : len - at;
-		const char *why = component_refused(path + at, n);
-		if (why)
-			return why;
-		if (depth == 0 && n == strlen(ROOT_STATE_DIR) && memcmp(path, ROOT_STATE_DIR, n) == 0)
-			return "reserved name \"" ROOT_STATE_DIR "\"";
-		if (++depth > ROOT_DEPTH_MAX)
-			return "deeper than 256 levels";
-	}
-	return NULL;
-}
-
-/* For kernels and sandboxes without openat2, and for paths longer than the kernel takes at once. */
-static int open_by_steps(int dirfd, const char *path, int flags)
-{
-	char name[NAME_MAX + 1];
-	for (int at = dirfd;;) {
-		size_t n = strcspn(path, "/");
-		bool last = path[n] == '\0';
-		snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : NAME_MAX), path);
-		errno = n > NAME_MAX ? ENAMETOOLONG : EXDEV;
-		int fd = -1;
-		if (n <= NAME_MAX && strcmp(name, "..") != 0)
-			fd = openat(at, name, last ? flags : O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		int sys = errno;
-		if (at != dirfd)
-			close(at);
-		if (fd < 0)
-			return -sys;
-		if (last)
-			return fd;
-		at = fd;
-		path += n + 1;
-	}
-}
-
-int open_beneath(int dirfd, const char *path, int flags)
-{
-	struct open_how how = {
-		.flags = (uint64_t)(unsigned)(flags | O_NOFOLLOW | O_CLOEXEC),
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-	};
-	for (int i = 0; i < EAGAIN_TRIES; i++) {
-		long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof how);
-		if (fd >= 0)
-			return (int)fd;
-		if (errno != EAGAIN && errno != EINTR)
-			break;
-	}
-	/* EPERM is what old container sandboxes answer for a call they do not know */
-	if (errno == ENOSYS || errno == EPERM || errno == ENAMETOOLONG || errno == EAGAIN)
-		return open_by_steps(dirfd, path, flags | O_NOFOLLOW | O_CLOEXEC);
-	return -errno;
-}
-
-static uint64_t hash_path(const char *path, size_t len)
-{
-	uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ (unsigned char)path[i]) * UINT64_C(0x100000001b3);
-	return h;
-}
-
-static struct root_dir *dir_new(const char *path, size_t len, uint64_t hash, int fd)
-{
-	struct root_dir *dir = malloc(sizeof *dir + len + 1);
-	if (!dir)
-		return NULL;
-	*dir = (struct root_dir){.fd = fd, .refs = 1, .hash = hash, .len = len};
-	memcpy(dir->path, path, len);
-	dir->path[len] = '\0';
-	return dir;
-}
-
-/* Under the lock. */
-static void dir_unref(struct root_dir *dir)
-{
-	if (!dir || --dir->refs > 0)
-		return;
-	close(dir->fd);
-	free(dir);
-}
-
-/* Under the lock. */
-static struct slot *cache_slot(struct root *root, uint64_t hash, const char *path, size_t len)
-{
-	for (struct slot *s = root->cache; s < root->cache + CACHE_DIRS; s++)
-		if (s->hash == hash && s->dir && s->dir->len == len && memcmp(s->dir->path, path, len) == 0) {
-			s->used = ++root->tick;
-			return s;
-		}
-	return NULL;
-}
-
-static struct root_dir *cache_find(struct root *root, uint64_t hash, const char *path, size_t len)
-{
-	pthread_mutex_lock(&root->lock);
-	struct slot *s = cache_slot(root, hash, path, len);
-	struct root_dir *dir = s ? s->dir : NULL;
-	if (dir)
-		dir->refs++;
-	pthread_mutex_unlock(&root->lock);
-	return dir;
-}
-
-/* Takes the caller's fresh dir over; returns it, or the one another thread was faster with. */
-static struct root_dir *cache_add(struct root *root, struct root_dir *dir)
-{
-	pthread_mutex_lock(&root->lock);
-	struct slot *s = cache_slot(root, dir->hash, dir->path, dir->len);
-	if (s) {
-		dir_unref(dir);
-	} else {
-		s = root->cache;
-		for (struct slot *i = s; i < root->cache + CACHE_DIRS; i++)
-			if (i->used < s->used)
-				s = i;
-		dir_unref(s->dir);
-		*s = (struct slot){.hash = dir->hash, .used = ++root->tick, .dir = dir};
-	}
-	dir = s->dir;
-	dir->refs++;
-	pthread_mutex_unlock(&root->lock);
-	return dir;
-}
-
-/* One removed directory may have stale ancestors in the cache too, so all of it goes. */
-static void cache_clear(struct root *root)
-{
-	pthread_mutex_lock(&root->lock);
-	for (size_t i = 0; i < CACHE_DIRS; i++) {
-		dir_unref(root->cache[i].dir);
-		root->cache[i] = (struct slot){0};
-	}
-	pthread_mutex_unlock(&root->lock);
-}
 
 static size_t parent_len(const char *path, size_t len)
 {
@@ -240,18 +60,18 @@ static int dir_make(struct root *root, const char *path, size_t len)
 /* Recursive through dir_make, at most ROOT_DEPTH_MAX deep. */
 static struct root_dir *dir_get(struct root *root, const char *path, size_t len, bool mkdirs)
 {
-	uint64_t hash = hash_path(path, len);
-	struct root_dir *dir = cache_find(root, hash, path, len);
+	uint64_t hash = dircache_hash(path, len);
+	struct root_dir *dir = dircache_find(&root->cache, hash, path, len);
 	if (dir)
 		return dir;
-	dir = dir_new(path, len, hash, -1);
+	dir = dircache_dir(path, len, hash, -1);
 	if (!dir)
 		return NULL;
 	dir->fd = open_beneath(root->top->fd, len ? dir->path : ".", DIR_FLAGS);
 	if (dir->fd == -ENOENT && mkdirs)
 		dir->fd = dir_make(root, dir->path, len);
 	if (dir->fd >= 0)
-		return cache_add(root, dir);
+		return dircache_add(&root->cache, dir);
 	errno = -dir->fd;
 	free(dir);
 	return NULL;
@@ -268,7 +88,7 @@ struct root_dir *root_dir_get(struct root *root, const char *path, bool mkdirs, 
 	*name = path + up + (up > 0);
 	struct root_dir *dir = dir_get(root, path, up, mkdirs);
 	if (!dir && mkdirs && errno == ENOENT) {
-		cache_clear(root);
+		dircache_clear(&root->cache);
 		dir = dir_get(root, path, up, mkdirs);
 	}
 	return dir;
@@ -276,9 +96,7 @@ struct root_dir *root_dir_get(struct root *root, const char *path, bool mkdirs, 
 
 void root_dir_put(struct root *root, struct root_dir *dir)
 {
-	pthread_mutex_lock(&root->lock);
-	dir_unref(dir);
-	pthread_mutex_unlock(&root->lock);
+	dircache_put(&root->cache, dir);
 }
 
 int root_dir_fd(const struct root_dir *dir)
@@ -305,7 +123,7 @@ static int change_in_parent(struct root *root, const char *path, bool mkdirs, pa
 	int rc = in_parent(root, path, mkdirs, op, arg);
 	if (rc != -ENOENT && rc != -ESTALE)
 		return rc;
-	cache_clear(root);
+	dircache_clear(&root->cache);
 	return in_parent(root, path, mkdirs, op, arg);
 }
 
@@ -315,14 +133,14 @@ static struct root *root_new(int fd)
 	if (!root)
 		return NULL;
 	uint64_t serial = 0;
-	root->top = dir_new("", 0, 0, fd);
+	root->top = dircache_dir("", 0, 0, fd);
 	if (!root->top || getrandom(&serial, sizeof serial, 0) != sizeof serial) {
 		free(root->top);
 		free(root);
 		return NULL;
 	}
 	atomic_init(&root->serial, serial);
-	pthread_mutex_init(&root->lock, NULL);
+	dircache_init(&root->cache);
 	return root;
 }
 
@@ -377,10 +195,9 @@ void root_close(struct root *root)
 {
 	if (!root)
 		return;
-	cache_clear(root);
-	dir_unref(root->state);
-	dir_unref(root->top);
-	pthread_mutex_destroy(&root->lock);
+	dircache_unref(root->state);
+	dircache_unref(root->top);
+	dircache_free(&root->cache);
 	free(root);
 }
 
@@ -411,30 +228,30 @@ static int state_open(int top)
 /* Counted; NULL with errno set. */
 static struct root_dir *state_get(struct root *root)
 {
-	pthread_mutex_lock(&root->lock);
+	pthread_mutex_lock(&root->cache.lock);
 	if (!root->state) {
 		int fd = state_open(root->top->fd);
 		errno = fd < 0 ? -fd : 0;
-		root->state = fd < 0 ? NULL : dir_new("", 0, 0, fd);
+		root->state = fd < 0 ? NULL : dircache_dir("", 0, 0, fd);
 		if (!root->state && fd >= 0)
 			close(fd);
 	}
 	struct root_dir *state = root->state;
 	if (state)
 		state->refs++;
-	pthread_mutex_unlock(&root->lock);
+	pthread_mutex_unlock(&root->cache.lock);
 	return state;
 }
 
 /* Only if it is still that one (NULL: any). */
 static void state_forget(struct root *root, const struct root_dir *state)
 {
-	pthread_mutex_lock(&root->lock);
+	pthread_mutex_lock(&root->cache.lock);
 	if (!state || root->state == state) {
-		dir_unref(root->state);
+		dircache_unref(root->state);
 		root->state = NULL;
 	}
-	pthread_mutex_unlock(&root->lock);
+	pthread_mutex_unlock(&root->cache.lock);
 }
 
 typedef int state_op(int state, const char *name, const char *arg);
@@ -499,86 +316,10 @@ static void aside_name(struct root *root, const char *what, char name[static ROO
 	snprintf(name, ROOT_TEMP_MAX, "%.8s-%" PRIx64 ".part", what, atomic_fetch_add(&root->serial, 1));
 }
 
-static int type_in_the_way(mode_t mode)
+static int op_place(struct root *root, int dirfd, const char *name, void *arg)
 {
-	if (S_ISDIR(mode))
-		return -EISDIR;
-	return S_ISREG(mode) || S_ISLNK(mode) ? 0 : -EEXIST;
-}
-
-static int move_over(int from, const char *old, int to, const char *name)
-{
-	return renameat(from, old, to, name) != 0 ? -errno : 0;
-}
-
-/* NFS and some FUSE file systems do not know RENAME_NOREPLACE; a hard link also refuses an existing name, and
- * where there are none either, looking first is all that is left. */
-static int move_new(int from, const char *old, int to, const char *name)
-{
-	if (renameat2(from, old, to, name, RENAME_NOREPLACE) == 0)
-		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
-		return -errno;
-	if (linkat(from, old, to, name, 0) == 0)
-		return unlinkat(from, old, 0) != 0 ? -errno : 0;
-	if (errno != EPERM && errno != EOPNOTSUPP && errno != EMLINK && errno != ENOSYS)
-		return -errno;
-	if (faccessat(to, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-		return -EEXIST;
-	return errno == ENOENT ? move_over(from, old, to, name) : -errno;
-}
-
-struct placing {
-	int state;
-	const char *temp;
-	bool noreplace, backup;
-};
-
-static int keep_backup(struct root *root, int state, int dirfd, const char *name);
-
-/* The new name is tried first: mostly it is free, and then this is one system call. */
-static int place(struct root *root, int dirfd, const char *name, void *arg)
-{
-	const struct placing *p = arg;
-	int rc = move_new(p->state, p->temp, dirfd, name);
-	if (rc != -EEXIST || p->noreplace)
-		return rc;
-	struct stat st;
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-		return errno == ENOENT ? move_new(p->state, p->temp, dirfd, name) : -errno;
-	rc = type_in_the_way(st.st_mode);
-	if (rc == 0 && p->backup && S_ISREG(st.st_mode))
-		rc = keep_backup(root, p->state, dirfd, name);
-	return rc != 0 ? rc : move_over(p->state, p->temp, dirfd, name);
-}
-
-/* Without hard links NAME is absent for a moment; with them never. */
-static int rename_to_backup(int dirfd, const char *name, const char *backup)
-{
-	struct stat st;
-	if (fstatat(dirfd, backup, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-		int rc = type_in_the_way(st.st_mode);
-		if (rc != 0)
-			return rc;
-	}
-	return move_over(dirfd, name, dirfd, backup);
-}
-
-static int keep_backup(struct root *root, int state, int dirfd, const char *name)
-{
-	char backup[NAME_MAX + 2], aside[ROOT_TEMP_MAX];
-	if (snprintf(backup, sizeof backup, "%s~", name) > NAME_MAX)
-		return -ENAMETOOLONG;
-	aside_name(root, "old", aside);
-	if (linkat(dirfd, name, state, aside, 0) != 0) {
-		bool cannot = errno == EPERM || errno == EOPNOTSUPP || errno == EMLINK || errno == ENOSYS;
-		return cannot ? rename_to_backup(dirfd, name, backup) : -errno;
-	}
-	struct placing p = {.state = state, .temp = aside};
-	int rc = place(root, dirfd, backup, &p);
-	/* rename leaves both names when they are links to one file already */
-	unlinkat(state, aside, 0);
-	return rc;
+	(void)root;
+	return place_file(arg, dirfd, name);
 }
 
 int root_commit(struct root *root, const char *temp, const char *path, bool noreplace, bool backup)
@@ -588,8 +329,10 @@ int root_commit(struct root *root, const char *temp, const char *path, bool nore
 	struct root_dir *state = state_get(root);
 	if (!state)
 		return -errno;
-	struct placing p = {.state = state->fd, .temp = temp, .noreplace = noreplace, .backup = backup};
-	int rc = change_in_parent(root, path, true, place, &p);
+	char aside[ROOT_TEMP_MAX];
+	aside_name(root, "old", aside);
+	struct placing p = {state->fd, temp, noreplace, backup, aside};
+	int rc = change_in_parent(root, path, true, op_place, &p);
 	root_dir_put(root, state);
 	return rc;
 }
@@ -617,7 +360,7 @@ int root_symlink(struct root *root, const char *path, const char *target, int64_
 	if (utimensat(state->fd, aside, times, AT_SYMLINK_NOFOLLOW) != 0)
 		rc = -errno;
 	if (rc == 0)
-		rc = change_in_parent(root, path, true, place, &p);
+		rc = change_in_parent(root, path, true, op_place, &p);
 	if (rc != 0)
 		unlinkat(state->fd, aside, 0);
 	root_dir_put(root, state);
@@ -643,7 +386,7 @@ static int op_open_file(struct root *root, int dirfd, const char *name, void *ar
 	if (rc != 0)
 		return rc;
 	if (!S_ISREG(st->st_mode))
-		return S_ISLNK(st->st_mode) ? -ELOOP : type_in_the_way(st->st_mode);
+		return S_ISLNK(st->st_mode) ? -ELOOP : place_in_the_way(st->st_mode);
 	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -729,4 +472,60 @@ void root_tidy(struct root *root)
 {
 	if (unlinkat(root->top->fd, ROOT_STATE_DIR, AT_REMOVEDIR) == 0)
 		state_forget(root, NULL);
+}
+
+static int open_regular(int state, const char *name, int flags)
+{
+	int fd = openat(state, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	struct stat st;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		return fd;
+	close(fd);
+	return -EEXIST;
+}
+
+static int op_open_make(int state, const char *name, const char *arg)
+{
+	(void)arg;
+	return open_regular(state, name, O_RDWR | O_CREAT);
+}
+
+int root_state_open(struct root *root, const char *name, int flags)
+{
+	if (!*name || strchr(name, '/'))
+		return -EINVAL;
+	if (flags & O_CREAT)
+		return in_state(root, op_open_make, name, NULL);
+	int state = openat(root->top->fd, ROOT_STATE_DIR, DIR_FLAGS);
+	if (state < 0)
+		return -errno;
+	int fd = open_regular(state, name, flags);
+	close(state);
+	return fd;
+}
+
+int root_state_open_dir(struct root *root)
+{
+	int fd = openat(root->top->fd, ROOT_STATE_DIR, DIR_FLAGS);
+	return fd < 0 ? -errno : fd;
+}
+
+int root_state_list(struct root *root, void (*fn)(void *ctx, const char *name), void *ctx)
+{
+	int fd = root_state_open_dir(root);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	DIR *dir = fdopendir(fd);
+	if (!dir) {
+		int sys = errno;
+		close(fd);
+		return -sys;
+	}
+	for (struct dirent *d; (d = readdir(dir));)
+		if (d->d_name[0] != '.')
+			fn(ctx, d->d_name);
+	closedir(dir);
+	return 0;
 }

@@ -15,24 +15,10 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "lib/beneath.h"
 #include "lib/err.h"
 
-#define ROOT_PATH_MAX	   4096 /* bytes of a whole relative path, without the NUL */
-#define ROOT_COMPONENT_MAX 255
-#define ROOT_DEPTH_MAX	   256
-#define ROOT_STATE_DIR	   ".haul"
-
 struct root;
-
-/* Why a name from the peer cannot be used; NULL when it can. One test for every spelling that is refused:
- * empty, absolute, NUL inside, empty component, ".", "..", trailing slash, component over 255 bytes, path
- * over 4096 bytes, deeper than 256, first component ".haul". Newlines, control bytes and invalid UTF-8 are
- * fine (they are escaped when shown). */
-const char *root_name_refused(const char *path, size_t len);
-
-/* Opens path, canonical or ".", beneath dirfd; a symbolic link anywhere in it is ELOOP (or ENOTDIR). flags as
- * for open(2) without O_CREAT. fd or -errno. Also what the sender reads its sources with. */
-int open_beneath(int dirfd, const char *path, int flags);
 
 /* Opens DIR (created with its missing last component, mode 0777 & ~umask) and makes the root of it. On
  * success *out is owned by the caller. subdir, if not NULL, is a checked relative path created beneath. */
@@ -65,6 +51,16 @@ int root_open_file(struct root *root, const char *path, struct stat *st);
 #define ROOT_TAG_MAX  40 /* tag, "-", 16 digits, ".part", NUL: at most 63 */
 int root_temp_open(struct root *root, const char *tag, uint64_t number, char name[static ROOT_TEMP_MAX]);
 int root_temp_unlink(struct root *root, const char *name);
+
+/* A file of the state directory by name: opened with flags (O_CREAT makes it 0600), never through a symlink,
+ * always a regular file. fd or -errno. */
+int root_state_open(struct root *root, const char *name, int flags);
+
+/* The state directory itself, to be synced. fd or -errno. */
+int root_state_open_dir(struct root *root);
+
+/* Calls fn with every name there is in the state directory; 0 also when there is none. */
+int root_state_list(struct root *root, void (*fn)(void *ctx, const char *name), void *ctx);
 
 /* Gives a temporary file its final name, replacing a regular file or symlink there atomically; a directory,
  * FIFO, socket or device in the way is -EEXIST (-EISDIR for a directory). With noreplace an existing name is

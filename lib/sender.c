@@ -12,6 +12,7 @@
 #include "lib/scan.h"
 #include "lib/source.h"
 #include "lib/stream_in.h"
+#include "wire/err.h"
 
 /* Entries of the first batches, so that something moves at once; then a full batch. */
 #define FIRST_BATCH 16u
@@ -66,6 +67,8 @@ struct sender {
 	size_t outbox_head, outbox_count;
 	uint64_t hole_from, hole_to; /* holes of one file in a row travel as one */
 	struct source_file *hole_file;
+	uint64_t keep_from, keep_count; /* so do chunks the receiver has */
+	struct source_file *keep_file;
 
 	/* stream */
 	struct stream_in in;
@@ -153,6 +156,7 @@ static void open_entries(struct sender *s, struct scan_batch *b)
 	for (size_t i = 0; i < b->count; i++) {
 		struct source_file *f = b->files[i];
 		f->id = s->next_id++;
+		f->seed = s->source.seed;
 		*entry_slot(s, f->id) = f;
 		s->open_count++;
 		s->offered_entries += f->type != ENTRY_DIR_END;
@@ -235,7 +239,8 @@ static void begin(struct sender *s)
 								   : 0,
 				    .flags = (uint16_t)((s->cfg->dry_run ? 1 : 0) | (s->cfg->update ? 2 : 0) |
 							(s->cfg->ignore_existing ? 4 : 0) |
-							(s->cfg->existing ? 8 : 0)),
+							(s->cfg->existing ? 8 : 0) |
+							(s->cfg->whole_file ? 16 : 0)),
 			    });
 	outbox_fields(s, F_BEGIN, b, w.n);
 	s->begun = true;
@@ -363,6 +368,11 @@ static void offer_again(struct sender *s)
 
 /* ---- jobs ---- */
 
+static void make_ready(struct sender *s, struct source_file *f)
+{
+	s->ready[(s->ready_head + s->ready_count++) % OPEN_ENTRIES_MAX] = f;
+}
+
 static struct source_file *ready_pop(struct sender *s)
 {
 	struct source_file *f = s->ready[s->ready_head];
@@ -373,7 +383,7 @@ static struct source_file *ready_pop(struct sender *s)
 
 static bool goes_in_pack(const struct sender *s, const struct source_file *f)
 {
-	return f->stamp.size <= s->cfg->chunk / PACK_SHARE;
+	return f->stamp.size <= s->cfg->chunk / PACK_SHARE && !f->have;
 }
 
 static struct send_job *job_new(struct sender *s, enum job_kind kind, struct source_file *f)
@@ -419,46 +429,7 @@ static bool file_is_bad(struct source_file *f)
 	return bad;
 }
 
-static struct send_job *make_chunk(struct sender *s)
-{
-	struct source_file *f = s->current;
-	struct send_job *job = job_new(s, JOB_CHUNK, f);
-	if (!job)
-		return NULL;
-	uint64_t left = f->stamp.size - f->next;
-	job->offset = f->next;
-	job->raw = (uint32_t)(left < s->cfg->chunk ? left : s->cfg->chunk);
-	f->next += job->raw;
-	f->jobs++;
-	if (f->next == f->stamp.size || file_is_bad(f)) {
-		f->submitted = true;
-		s->current = NULL;
-	}
-	return job;
-}
-
-static void pump_jobs(struct sender *s)
-{
-	while (!pool_full(s->workers) && !s->draining && !s->stopped) {
-		struct send_job *job;
-		if (s->current)
-			job = make_chunk(s);
-		else if (!s->ready_count)
-			return;
-		else if (goes_in_pack(s, s->ready[s->ready_head]))
-			job = make_pack(s);
-		else {
-			s->current = ready_pop(s);
-			continue;
-		}
-		if (!job || !pool_submit(s->workers, job)) {
-			free(job);
-			return;
-		}
-	}
-}
-
-/* ---- finished jobs ---- */
+/* ---- runs of holes and of kept chunks, and the end of a file ---- */
 
 static void flush_hole(struct sender *s)
 {
@@ -482,6 +453,36 @@ static void add_hole(struct sender *s, const struct send_job *job)
 	s->hole_to = job->offset + job->raw;
 }
 
+static void flush_keep(struct sender *s)
+{
+	uint8_t b[64];
+	struct wr w = wr_init(b, sizeof b);
+	if (!s->keep_file)
+		return;
+	frame_put_keep(&w, &(struct frame_keep){s->keep_file->id, s->keep_from, (uint32_t)s->keep_count});
+	outbox_fields(s, F_KEEP, b, w.n);
+	s->keep_file = NULL;
+}
+
+static void add_keep(struct sender *s, const struct send_job *job)
+{
+	uint64_t i = job->offset / s->cfg->chunk;
+	if (s->keep_file != job->file || s->keep_from + s->keep_count != i || s->keep_count == KEEP_CHUNKS_MAX) {
+		flush_keep(s);
+		s->keep_file = job->file;
+		s->keep_from = i;
+		s->keep_count = 0;
+	}
+	s->keep_count++;
+	s->m->kept_bytes += job->raw;
+}
+
+static void flush_runs(struct sender *s)
+{
+	flush_hole(s);
+	flush_keep(s);
+}
+
 static void put_end(struct sender *s, struct source_file *f, uint64_t size, enum read_status status)
 {
 	struct frame_end end = {.file = f->id, .size = size, .status = (uint8_t)status};
@@ -492,22 +493,119 @@ static void put_end(struct sender *s, struct source_file *f, uint64_t size, enum
 	outbox_fields(s, F_END, b, w.n);
 }
 
+/* Every chunk has come back. */
+static void file_done(struct sender *s, struct source_file *f)
+{
+	flush_runs(s);
+	put_end(s, f, f->stamp.size, f->type == ENTRY_STREAM ? READ_OK : source_file_close(f));
+}
+
+static const uint8_t *had_by_receiver(const struct source_file *f, uint64_t i)
+{
+	static const uint8_t none[DIGEST_BYTES];
+	return f->have && memcmp(f->have[i], none, sizeof none) != 0 ? f->have[i] : NULL;
+}
+
+/* The next chunk to read: what was asked for again, then what the receiver lacks, then what it has, to be
+ * compared. False when there is none left. */
+static bool next_chunk(struct sender *s, struct source_file *f, uint64_t *offset, const uint8_t **expect)
+{
+	*expect = NULL;
+	if (f->need_count) {
+		*offset = f->needs[--f->need_count] * s->cfg->chunk;
+		return true;
+	}
+	for (;;) {
+		if (f->next >= f->stamp.size) {
+			if (!f->have || f->comparing)
+				return false;
+			f->comparing = true;
+			f->next = 0;
+			continue;
+		}
+		*offset = f->next;
+		const uint8_t *had = had_by_receiver(f, f->next / s->cfg->chunk);
+		f->next += s->cfg->chunk;
+		if (f->comparing != (had != NULL))
+			continue;
+		*expect = had;
+		return true;
+	}
+}
+
+/* NULL when the current file has no more chunks. */
+static struct send_job *make_chunk(struct sender *s)
+{
+	struct source_file *f = s->current;
+	uint64_t offset;
+	const uint8_t *expect;
+	struct send_job *job = NULL;
+	bool again = f->need_count > 0;
+	if (!file_is_bad(f) && next_chunk(s, f, &offset, &expect)) {
+		job = job_new(s, JOB_CHUNK, f);
+		if (!job)
+			return NULL;
+		uint64_t left = f->stamp.size - offset;
+		job->offset = offset;
+		job->raw = (uint32_t)(left < s->cfg->chunk ? left : s->cfg->chunk);
+		job->expect = expect;
+		job->again = again;
+		f->jobs++;
+		return job;
+	}
+	f->submitted = true;
+	s->current = NULL;
+	if (!f->jobs)
+		file_done(s, f);
+	return NULL;
+}
+
+static void pump_jobs(struct sender *s)
+{
+	/* the end of a file may take three places in the outbox */
+	while (!pool_full(s->workers) && !s->draining && !s->stopped && s->outbox_count + 3 <= OUTBOX_MAX) {
+		struct send_job *job;
+		if (s->current) {
+			job = make_chunk(s);
+			if (!job)
+				continue;
+		} else if (!s->ready_count)
+			return;
+		else if (goes_in_pack(s, s->ready[s->ready_head]))
+			job = make_pack(s);
+		else {
+			s->current = ready_pop(s);
+			continue;
+		}
+		if (!job || !pool_submit(s->workers, job)) {
+			free(job);
+			return;
+		}
+	}
+}
+
+/* ---- finished jobs ---- */
+
 static void chunk_done(struct sender *s, struct send_job *job)
 {
 	struct source_file *f = job->file;
 	f->jobs--;
-	if (job->hole) {
-		add_hole(s, job);
-	} else if (job->body) {
+	if (job->keep) {
 		flush_hole(s);
 		digest_sum_add(&f->sum, job->offset, job->digest);
+		add_keep(s, job);
+	} else if (job->hole) {
+		flush_keep(s);
+		add_hole(s, job);
+	} else if (job->body) {
+		flush_runs(s);
+		if (!job->again) /* a chunk sent again was counted when it was kept */
+			digest_sum_add(&f->sum, job->offset, job->digest);
 		outbox_put(s, F_DATA, job->cost, job->body, job->raw);
 		job->body = NULL;
 	}
-	if (f->jobs || !f->submitted)
-		return;
-	flush_hole(s);
-	put_end(s, f, f->stamp.size, source_file_close(f));
+	if (!f->jobs && f->submitted)
+		file_done(s, f);
 }
 
 static void pack_done(struct sender *s, struct send_job *job)
@@ -595,7 +693,7 @@ static void stream_end(struct sender *s, struct stream_piece *piece)
 	s->m->total = s->stream->stamp.size = s->stream_read;
 	s->m->total_final = true;
 	if (!s->stream->jobs)
-		put_end(s, s->stream, s->stream_read, READ_OK);
+		file_done(s, s->stream);
 }
 
 /* Pieces read become jobs for the workers; the reader gets new ones to fill. */
@@ -639,6 +737,18 @@ static void entry_failed(struct sender *s, struct source_file *f, uint16_t code,
 	close_entry(s, f);
 }
 
+/* The receiver wants it, but a dry run only says so. */
+static void would_send(struct sender *s, struct source_file *f)
+{
+	s->m->entries++;
+	file_event(s, f, FILE_PLANNED, 0, NULL);
+	if (f == s->stream) {
+		s->stream = NULL;
+		s->stream_ended = true;
+	}
+	close_entry(s, f);
+}
+
 static void apply_verdict(struct sender *s, struct source_file *f, const struct frame_verdict *v)
 {
 	s->unanswered--;
@@ -653,9 +763,16 @@ static void apply_verdict(struct sender *s, struct source_file *f, const struct 
 		close_entry(s, f);
 		return;
 	case 1:
+		if (s->cfg->dry_run) {
+			would_send(s, f);
+			return;
+		}
 		f->wanted = true;
 		if (f->type == ENTRY_FILE)
-			s->ready[(s->ready_head + s->ready_count++) % OPEN_ENTRIES_MAX] = f;
+			make_ready(s, f);
+		return;
+	case 4: /* it waits for the last HAVE */
+		f->wanted = true;
 		return;
 	case 3:
 		s->m->entries += f->type != ENTRY_DIR_END;
@@ -676,11 +793,44 @@ static enum haul_rc on_want(struct sender *s, struct span body)
 		struct frame_verdict v;
 		struct source_file *f = entry_of(s, id);
 		bool content = f && (f->type == ENTRY_FILE || f->type == ENTRY_STREAM);
-		if (!frame_get_part_verdict(&r, &v) || !f || f->wanted || v.action > 3 || (v.action == 1 && !content))
+		if (!frame_get_part_verdict(&r, &v) || !f || f->wanted || v.action > 4 ||
+		    (v.action == 1 && !content) || (v.action == 4 && f->type != ENTRY_FILE))
 			return malformed(s, "a verdict on an entry that was not offered", id);
 		apply_verdict(s, f, &v);
 	}
 	return rd_done(&r) ? HAUL_OK : malformed(s, "bytes behind the verdicts of WANT", r.n);
+}
+
+static enum haul_rc on_have(struct sender *s, struct span body)
+{
+	struct frame_have h;
+	struct source_file *f;
+	if (!frame_get_have(body, &h) || h.digests.n % DIGEST_BYTES || h.digests.n / DIGEST_BYTES > HAVE_DIGESTS_MAX)
+		return malformed(s, "malformed HAVE", body.n);
+	f = entry_of(s, h.file);
+	if (!f || f->type != ENTRY_FILE || !f->wanted || f->next ||
+	    !source_file_have(f, (uint32_t)s->cfg->chunk, h.first, h.digests.p, h.digests.n / DIGEST_BYTES))
+		return malformed(s, "HAVE for a file or chunk that was not asked about", h.file);
+	f->seed = h.seed;
+	if (h.last)
+		make_ready(s, f);
+	return HAUL_OK;
+}
+
+static enum haul_rc on_need(struct sender *s, struct span body)
+{
+	struct frame_need n;
+	struct source_file *f;
+	if (!frame_get_need(body, &n))
+		return malformed(s, "malformed NEED", body.n);
+	f = entry_of(s, n.file);
+	if (!f || !f->wanted || !source_file_need(f, (uint32_t)s->cfg->chunk, n.chunk))
+		return malformed(s, "NEED for a chunk that was not kept", n.chunk);
+	if (f->submitted && s->current != f) { /* its END is out, or about to be: another one follows */
+		f->submitted = false;
+		make_ready(s, f);
+	}
+	return HAUL_OK;
 }
 
 /* The receiver dropped it because this side said it changed, vanished or could not be read. */
@@ -711,7 +861,13 @@ static void send_again(struct sender *s, struct source_file *f)
 static void apply_outcome(struct sender *s, struct source_file *f, const struct frame_outcome *o)
 {
 	bool changed = f->status == READ_CHANGED;
-	if (o->code == 0) {
+	if (o->code == REASON_UNCHANGED) {
+		s->m->skipped++;
+		s->m->skipped_bytes += f->stamp.size;
+		s->m->entries++;
+		file_event(s, f, FILE_SKIPPED, 0, NULL);
+		close_entry(s, f);
+	} else if (o->code == 0) {
 		s->m->files++;
 		s->m->entries++;
 		file_event(s, f, FILE_COMMITTED, 0, NULL);
@@ -773,6 +929,12 @@ static enum haul_rc sender_message(void *self, struct link_event *ev)
 	switch (ev->frame) {
 	case F_WANT:
 		rc = on_want(s, body);
+		break;
+	case F_HAVE:
+		rc = on_have(s, body);
+		break;
+	case F_NEED:
+		rc = on_need(s, body);
 		break;
 	case F_RESULT:
 		rc = on_result(s, body);

@@ -117,7 +117,7 @@ _Noreturn static void run_session(struct server *s, struct handoff *h, const cha
 		close(s->listen_fd);
 	close(s->signal_fd);
 	close_all(s);
-	exit(s->set->session(s->set->ctx, &session));
+	_exit(s->set->session(s->set->ctx, &session));
 }
 
 static void start_session(struct server *s, struct handoff *h, const char *subdir)

@@ -38,8 +38,39 @@ void source_file_free(struct source_file *f)
 		return;
 	if (f->fd >= 0)
 		close(f->fd);
+	free(f->have);
+	free(f->needs);
 	pthread_mutex_destroy(&f->mu);
 	free(f);
+}
+
+bool source_file_have(struct source_file *f, uint32_t chunk, uint64_t first, const uint8_t *digests, size_t count)
+{
+	if (!f->have) {
+		f->have_count = f->stamp.size / chunk + (f->stamp.size % chunk != 0);
+		f->have = calloc(f->have_count ? f->have_count : 1, DIGEST_BYTES);
+	}
+	if (!f->have || first != f->have_told || count > f->have_count - first)
+		return false;
+	memcpy(f->have + first, digests, count * DIGEST_BYTES);
+	f->have_told += count;
+	return true;
+}
+
+bool source_file_need(struct source_file *f, uint32_t chunk, uint64_t i)
+{
+	if (!f->have || i >= f->have_count || i > f->stamp.size / chunk)
+		return false;
+	if (f->need_count == f->need_cap) {
+		size_t cap = f->need_cap ? 2 * f->need_cap : 16;
+		uint64_t *more = cap > f->have_count + 16 ? NULL : realloc(f->needs, cap * sizeof *more);
+		if (!more)
+			return false;
+		f->needs = more;
+		f->need_cap = cap;
+	}
+	f->needs[f->need_count++] = i;
+	return true;
 }
 
 void send_job_free(struct send_job *job)
@@ -201,7 +232,12 @@ static void pack_chunk(const struct source_config *cfg, struct codec_ctx *codec_
 	int level = atomic_load_explicit(&cfg->level, memory_order_relaxed);
 	bool try = level != LEVEL_STORED && worth_packing(job->file, job->offset, job->raw);
 	struct frame_data d = {.file = job->file->id, .offset = job->offset, .raw = job->raw};
-	digest_chunk(cfg->seed, block->data + PAYLOAD_AT, job->raw, job->digest);
+	digest_chunk(job->file->seed, block->data + PAYLOAD_AT, job->raw, job->digest);
+	job->keep = job->expect && memcmp(job->digest, job->expect, DIGEST_BYTES) == 0;
+	if (job->keep) {
+		buf_put(block);
+		return;
+	}
 	memcpy(d.digest, job->digest, sizeof d.digest);
 	block = pack_payload(cfg, codec_ctx, block, job->raw, try ? level : LEVEL_STORED, &d.codec);
 	if (try)

@@ -41,10 +41,18 @@ struct source_file {
 	atomic_uint dull; /* chunks in a row that did not shrink */
 
 	/* wire thread */
-	size_t jobs; /* chunks of it inside the stage */
-	uint64_t next, sent_bytes;
+	size_t jobs;   /* chunks of it inside the stage */
+	uint64_t next; /* offset of the next chunk to make */
 	bool submitted; /* no more chunks will be made */
+	uint64_t seed;	/* of its digests */
 	struct digest_sum sum;
+
+	/* what the receiver has of it: digests by chunk number, all zeros for none */
+	uint8_t (*have)[DIGEST_BYTES];
+	uint64_t have_count, have_told; /* chunks of the file; told of so far */
+	bool comparing;			/* what is missing is sent: now the rest is compared */
+	uint64_t *needs;		/* chunks asked for again */
+	size_t need_count, need_cap;
 };
 
 enum job_kind { JOB_CHUNK, JOB_PACK, JOB_STREAM };
@@ -61,6 +69,9 @@ struct send_job {
 	struct buf *body;
 	uint32_t cost;
 	bool hole;
+	const uint8_t *expect; /* CHUNK: digest of what the receiver has, or NULL; borrowed from the file */
+	bool keep;	       /* it has just that */
+	bool again;	       /* asked for after all, though it was kept */
 	uint8_t digest[DIGEST_BYTES];
 };
 
@@ -75,6 +86,11 @@ struct source_config {
 /* frame fields and packing headroom in front of a payload */
 #define PAYLOAD_AT MESSAGE_FIXED_MAX_BYTES
 #define PACKED_BYTES 29u
+
+/* Notes that the receiver has these chunks of f, in order from the first; false when it cannot be right. */
+bool source_file_have(struct source_file *f, uint32_t chunk, uint64_t first, const uint8_t *digests, size_t count);
+/* Notes that a chunk is to be sent in any case; false when out of memory or range. */
+bool source_file_need(struct source_file *f, uint32_t chunk, uint64_t i);
 
 /* A copy of an entry; NULL when out of memory. */
 struct source_file *source_file_new(const struct entry *e);

@@ -20,7 +20,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/root.h"
+#include "lib/beneath.h"
+#include "lib/operand.h"
 
 #define OPEN_LEVELS_MAX 64
 #define DIR_BUFFER	32768
@@ -68,34 +69,6 @@ struct walk {
 	char path[PATH_ROOM];
 	char target[PATH_MAX];
 };
-
-static void stamp_of_stat(const struct stat *st, struct stamp *out)
-{
-	*out = (struct stamp){
-		.dev = st->st_dev,
-		.ino = st->st_ino,
-		.size = (uint64_t)st->st_size,
-		.mtime_s = st->st_mtim.tv_sec,
-		.mtime_ns = (uint32_t)st->st_mtim.tv_nsec,
-		.ctime_s = st->st_ctim.tv_sec,
-		.ctime_ns = (uint32_t)st->st_ctim.tv_nsec,
-	};
-}
-
-int stamp_of_fd(int fd, struct stamp *out)
-{
-	struct stat st;
-	if (fstat(fd, &st) != 0)
-		return -errno;
-	stamp_of_stat(&st, out);
-	return 0;
-}
-
-bool stamp_equal(const struct stamp *a, const struct stamp *b)
-{
-	return a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->mtime_s == b->mtime_s &&
-	       a->mtime_ns == b->mtime_ns && a->ctime_s == b->ctime_s && a->ctime_ns == b->ctime_ns;
-}
 
 enum haul_rc walk_new(const struct haul_config *cfg, const char *const *sources, size_t count,
 		      struct walk **out, struct haul_err *err)
@@ -160,14 +133,7 @@ __attribute__((format(printf, 5, 6))) static int problem_at(struct walk *w, stru
 	size_t top = w->depth ? w->levels[0].path_len : w->path_len;
 	const char *below = w->path + top + (top > 0);
 	char subject[HAUL_SUBJECT_MAX], why[HAUL_WHY_MAX];
-	size_t n = strlen(src->text);
-	while (n > 1 && src->text[n - 1] == '/')
-		n--;
-	if (w->path_len > top)
-		snprintf(subject, sizeof subject, "%.*s%s%s", (int)n, src->text,
-			 src->text[n - 1] == '/' ? "" : "/", below);
-	else
-		snprintf(subject, sizeof subject, "%s", src->text);
+	operand_subject(src->text, w->path_len > top ? below : "", subject, sizeof subject);
 	va_list ap;
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof why, fmt, ap);
@@ -463,27 +429,6 @@ static int step_level(struct walk *w, struct entry *out, struct haul_err *proble
 	return problem_errno(w, problem, -rc, "cannot read the directory");
 }
 
-/* How a SRC is spelt: the directory part, the last component, and whether slashes followed it. */
-struct spelling {
-	char *dir;  /* owned; "." or "/" when there is none */
-	char *name; /* owned; "" for the file system's root */
-	bool slash;
-};
-
-static int spell(const char *text, struct spelling *out)
-{
-	size_t end = strlen(text);
-	while (end > 0 && text[end - 1] == '/')
-		end--;
-	out->slash = text[end] == '/';
-	size_t start = end;
-	while (start > 0 && text[start - 1] != '/')
-		start--;
-	out->name = strndup(text + start, end - start);
-	out->dir = start > 0 ? strndup(text, start) : strdup(end == 0 && out->slash ? "/" : ".");
-	return out->name && out->dir ? 0 : -ENOMEM;
-}
-
 static int base_add(struct walk *w, const char *dir, int fd)
 {
 	struct base *bases = realloc(w->bases, (w->base_count + 1) * sizeof *bases);
@@ -507,19 +452,6 @@ static int base_open(struct walk *w, const char *dir)
 			return w->bases[i].fd;
 	int fd = openat(w->cwd, dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : base_add(w, dir, fd);
-}
-
-/* `a/b/..` arrives under the name its directory really has; NULL with errno set. "" is the root. */
-static char *real_name(const struct walk *w, const char *text)
-{
-	char *full = NULL;
-	if (asprintf(&full, "%s%s%s", text[0] == '/' ? "" : w->chdir_to, text[0] == '/' ? "" : "/", text) < 0)
-		return NULL;
-	char *real = realpath(full, NULL);
-	free(full);
-	char *name = real ? strdup(strrchr(real, '/') + 1) : NULL;
-	free(real);
-	return name;
 }
 
 /* A directory that is its own base: name is what it arrives under, "" for its contents only. */
@@ -576,28 +508,28 @@ static int start_in_parent(struct walk *w, int parent, const char *name, struct 
 	return rc;
 }
 
-static int start_spelled(struct walk *w, const struct spelling *sp, struct entry *out,
+static int start_spelled(struct walk *w, const struct operand *op, struct entry *out,
 			 struct haul_err *problem)
 {
-	if (sp->name[0] == '\0' || strcmp(sp->name, ".") == 0)
+	if (op->name[0] == '\0' || strcmp(op->name, ".") == 0)
 		return start_own_base(w, "", out, problem);
-	if (strcmp(sp->name, "..") == 0) {
-		char *name = real_name(w, source_now(w)->text);
+	if (strcmp(op->name, "..") == 0) {
+		char *name = operand_real_name(w->chdir_to, source_now(w)->text);
 		int rc = name ? start_own_base(w, name, out, problem) : source_problem(w, problem, errno);
 		free(name);
 		return rc;
 	}
 	struct stat st;
-	int parent = base_open(w, sp->dir);
+	int parent = base_open(w, op->dir);
 	if (parent < 0)
 		return source_problem(w, problem, -parent);
-	if (fstatat(parent, sp->name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+	if (fstatat(parent, op->name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return source_problem(w, problem, errno);
-	if (sp->slash && S_ISLNK(st.st_mode))
-		return start_own_base(w, sp->name, out, problem);
-	if (sp->slash && !S_ISDIR(st.st_mode))
+	if (op->slash && S_ISLNK(st.st_mode))
+		return start_own_base(w, op->name, out, problem);
+	if (op->slash && !S_ISDIR(st.st_mode))
 		return source_problem(w, problem, ENOTDIR);
-	return start_in_parent(w, parent, sp->name, &st, out, problem);
+	return start_in_parent(w, parent, op->name, &st, out, problem);
 }
 
 static int step_source(struct walk *w, struct entry *out, struct haul_err *problem)
@@ -608,11 +540,10 @@ static int step_source(struct walk *w, struct entry *out, struct haul_err *probl
 	path_cut(w, 0);
 	if (src->text[0] == '\0')
 		return source_problem(w, problem, ENOENT);
-	struct spelling sp = {0};
-	int rc = spell(src->text, &sp) == 0 ? start_spelled(w, &sp, out, problem)
-					    : source_problem(w, problem, ENOMEM);
-	free(sp.dir);
-	free(sp.name);
+	struct operand op;
+	int rc = operand_parse(src->text, &op) ? start_spelled(w, &op, out, problem)
+					       : source_problem(w, problem, ENOMEM);
+	operand_free(&op);
 	return rc;
 }
 

@@ -15,15 +15,9 @@
 
 #include "lib/config.h"
 #include "lib/err.h"
+#include "lib/stamp.h"
 
 enum entry_type { ENTRY_FILE = 1, ENTRY_DIR = 2, ENTRY_SYMLINK = 3, ENTRY_DIR_END = 4, ENTRY_STREAM = 5 };
-
-/* What identifies the very content of a source file at a moment (trust requirement: no mixed files). */
-struct stamp {
-	uint64_t dev, ino, size;
-	int64_t mtime_s, ctime_s;
-	uint32_t mtime_ns, ctime_ns;
-};
 
 struct entry {
 	enum entry_type type;
@@ -73,9 +67,5 @@ bool walk_nothing_readable(const struct walk *walk);
  * O_NONBLOCK, checked S_ISREG. fd with *now filled, or -errno (-ENOENT vanished, -ESTALE no longer a regular
  * file). From any thread. */
 int walk_open(const struct walk *walk, unsigned source, const char *source_path, struct stamp *now);
-
-/* Stamp of an open file; 0 or -errno. */
-int stamp_of_fd(int fd, struct stamp *out);
-bool stamp_equal(const struct stamp *a, const struct stamp *b);
 
 #endif

@@ -39,6 +39,7 @@ enum wire_reason {
 	REASON_NO_SESSION = 0x100, /* resume of a session that is not here */
 	REASON_SUPERSEDED = 0x101, /* a newer connection has taken over */
 	REASON_GOAWAY = 0x102,	   /* this end is going down; dial again */
+	REASON_UNCHANGED = 0x103,  /* in an OUTCOME: every chunk was there already; nothing was written */
 };
 
 #endif

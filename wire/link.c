@@ -5,6 +5,9 @@
 
 /* A change of what this side waits for is told at most this often. */
 #define BLOCKED_TELL_MS 200u
+/* A new connection starts the credit and idle clocks anew, but not for ever: a peer that attaches and then moves
+ * nothing for long, again and again, is given up. What breaks at once runs up the reconnect clock instead. */
+#define FRUITLESS_MAX 3u
 
 enum wire_rc link_init(struct link *l, const struct link_config *cfg, uint64_t now, bool *raised)
 {
@@ -25,8 +28,9 @@ void link_free(struct link *l)
 
 static void progress(struct link *l, uint64_t now)
 {
-	l->last_progress = now;
+	l->last_progress = l->vain_since = now;
 	l->down_spent = 0;
+	l->fruitless = 0;
 }
 
 static uint64_t later(uint64_t since, uint64_t span)
@@ -148,6 +152,7 @@ enum wire_rc link_attach(struct link *l, const struct handshake *hs, uint64_t re
 			 uint64_t now, struct wire_err *err)
 {
 	size_t at;
+	uint64_t granted_before = l->credit.granted;
 	enum wire_rc rc = resume_at(l, received, &at, err);
 	if (rc != WIRE_OK)
 		return rc;
@@ -164,8 +169,12 @@ enum wire_rc link_attach(struct link *l, const struct handshake *hs, uint64_t re
 	/* a peer that lost data takes its acks, and the credit above, back with it */
 	if (received < l->credit.acked)
 		l->credit.acked = received;
+	if (l->credit.granted > granted_before)
+		l->credit_since = now;
+	if (l->fruitless < FRUITLESS_MAX)
+		l->credit_since = l->last_progress = now;
 	l->state = LINK_UP;
-	l->last_rx = now;
+	l->last_rx = l->vain_since = now;
 	return WIRE_OK;
 }
 
@@ -181,6 +190,8 @@ void link_detach(struct link *l, uint64_t now)
 	l->cursor = 0;
 	if (l->state == LINK_ATTACHING)
 		book_down_time(l, now);
+	else if (now - l->vain_since >= PING_AFTER_MS)
+		l->fruitless++;
 	l->down_since = now;
 	l->state = LINK_DOWN;
 }
@@ -512,6 +523,17 @@ void link_blocked(struct link *l, uint8_t blocked)
 	l->blocked_here = blocked;
 }
 
+/*
+ * When a clock that has run since `since` on a connection runs out. A connection that has been silent for long is
+ * judged by whether the peer lives, not by how far it got: the clock waits for that verdict, and is heard at once
+ * when the peer does answer.
+ */
+static uint64_t runs_out(const struct link *l, uint64_t since, uint64_t limit)
+{
+	uint64_t at = later(since, limit), dead = l->last_rx + DEAD_AFTER_MS;
+	return at >= l->last_rx + PING_AFTER_MS && at < dead ? dead : at;
+}
+
 enum link_clock link_clock(const struct link *l, uint64_t *expires)
 {
 	*expires = LINK_FOREVER;
@@ -520,13 +542,13 @@ enum link_clock link_clock(const struct link *l, uint64_t *expires)
 		*expires = l->cfg.reconnect_ms == LINK_FOREVER ? LINK_FOREVER : later(l->down_since, left);
 		return LINK_CLOCK_RECONNECT;
 	}
-	if (l->waiting) {
-		*expires = later(l->credit_since, l->cfg.credit_wait_ms);
+	if (l->waiting && !is_over(l)) {
+		*expires = runs_out(l, l->credit_since, l->cfg.credit_wait_ms);
 		return LINK_CLOCK_CREDIT;
 	}
 	if (!something_is_owed(l))
 		return LINK_CLOCK_NONE;
-	*expires = later(l->last_progress, l->cfg.idle_ms);
+	*expires = runs_out(l, l->last_progress, l->cfg.idle_ms);
 	return LINK_CLOCK_IDLE;
 }
 

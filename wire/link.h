@@ -72,6 +72,8 @@ struct link {
 	uint64_t last_rx, last_tx, last_ping, last_progress, credit_since;
 	uint64_t down_since; /* not up since then, as far as down_spent does not count it */
 	uint64_t down_spent; /* without a connection since the last progress */
+	uint64_t vain_since; /* on this connection: nothing moved since */
+	unsigned fruitless;  /* connections since the last progress that ended after a long time in vain */
 	bool owed, waiting, idle_runs;
 
 	/* figures */

@@ -313,7 +313,7 @@ stalled() {
 	eval "$2" || return
 	set +m
 	p=${sides[0]-${servers[0]}}
-	eval "$3" &
+	eval "$3" 2>/dev/null &
 	pid=$!
 	sleep 0.3
 	kill -STOP -- "-$p"

@@ -287,3 +287,55 @@ same_tree() {
 same_bytes() {
 	cmp -- "$1" "$2" >&2
 }
+
+# ---- sessions
+
+# deliver STATUS DIR ARGS...: `haul send ARGS...` to a receiver that serves one session into DIR with the words of
+# $RECV_ARGS; the sender must exit with STATUS, or anything if that is -. SENT is its exit status, REAPED the
+# receiver's; send.json, send.out, send.err, recv.json, recv.out, recv.err.
+deliver() {
+	local status=$1 dir=$2
+	shift 2
+	# shellcheck disable=SC2086 # words
+	start_recv --once ${RECV_ARGS-} "$dir" || return
+	SENT=0
+	"$HAUL" send --json=send.json "$@" "$RECV_ADDR" >send.out 2>send.err </dev/null || SENT=$?
+	reap "$RECV_PID" || return
+	[ "$status" = - ] || [ "$SENT" -eq "$status" ] || fail "haul send: exit $SENT, want $status" "$(<send.err)"
+}
+
+# one_line FILE [REGEX]: FILE is one line, begins with "haul: " and matches
+one_line() {
+	[ "$(wc -l <"$1")" -eq 1 ] && [ "$(head -c 6 "$1")" = 'haul: ' ] && grep -Eq -- "${2-}" "$1" ||
+		fail "$1 is not one line of haul's that matches '${2-}':" "$(<"$1")"
+}
+
+# empty FILE...: all of them are there and hold nothing
+empty() {
+	local f
+	for f; do
+		[ -e "$f" ] && [ ! -s "$f" ] || fail "$f should be empty:" "$(<"$f")" || return
+	done
+}
+
+# done_is FILE FIELD=VALUE...: members of the last `done`
+done_is() {
+	local file=$1 pair value
+	shift
+	for pair; do
+		value=$(json_field "$file" done "${pair%%=*}") || return
+		[ "$value" = "${pair#*=}" ] || fail "$file: done.${pair%%=*} is $value, want ${pair#*=}" || return
+	done
+}
+
+# clean DIR: no state is left there, only what was sent
+clean() {
+	[ ! -e "$1/.haul" ] || fail "$1/.haul is left:" "$(ls -la "$1/.haul")"
+}
+
+# powerless CMD...: the words of $POWERLESS before a command take root's powers over files away
+if [ "$(id -u)" -eq 0 ]; then
+	POWERLESS='setpriv --bounding-set=-all --inh-caps=-all'
+else
+	POWERLESS=
+fi

@@ -13,10 +13,23 @@ for file in wire/*.[ch] lib/*.[ch] cmd/*.c wire/*.def; do
 		bad=1
 	}
 done
-for path in $(echo "$head" | grep -oE '(wire|lib|cmd)/[a-z_]+(\.[a-z]+)?' | sort -u); do
-	[ -e "$path" ] || [ -e "$path.c" ] || [ -e "$path.h" ] || {
-		echo "map: cmd/main.c names $path, which does not exist"
-		bad=1
-	}
-done
+# lines of the map: folder at the margin, then "  module module   what they do"
+echo "$head" | awk '
+	match($0, /^ \*? ?[a-z]+\/ /) { folder = $2; next }
+	folder != "" && match($0, /^ \*   [a-z][a-z_. ]*  /) {
+		n = split(substr($0, 4), word, " ")
+		for (i = 1; i <= n; i++) {
+			print folder word[i]
+			if (index($0, word[i] "  ")) break
+		}
+	}' | {
+	gone=0
+	while read -r path; do
+		[ -e "$path" ] || [ -e "$path.c" ] || [ -e "$path.h" ] || {
+			echo "map: cmd/main.c names $path, which does not exist"
+			gone=1
+		}
+	done
+	exit $gone
+} || bad=1
 exit $bad

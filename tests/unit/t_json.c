@@ -150,14 +150,14 @@ static void link_events(void **state)
 
 static void file_events(void **state)
 {
-	static const char *const names[] = {"committed", "skipped", "failed", "vanished", "changed"};
+	static const char *const names[] = {"committed", "skipped", "failed", "vanished", "changed", "planned"};
 	char want[512];
 	(void)state;
 	struct event ev = stamped(EV_FILE);
 	ev.u.file.path = "d/a";
 	ev.u.file.path_len = 3;
 	ev.u.file.size = 5;
-	for (int i = FILE_COMMITTED; i <= FILE_CHANGED; i++) {
+	for (int i = FILE_COMMITTED; i <= FILE_PLANNED; i++) {
 		ev.u.file.state = (enum file_state)i;
 		snprintf(want, sizeof want, HEAD("file") ",\"path\":\"d/a\",\"size\":5,\"state\":\"%s\"}",
 			 names[i]);

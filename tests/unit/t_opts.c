@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "cmd/opts.h"
+#include "cmd/units.h"
 
 #define ARGS_MAX 16
 
@@ -171,11 +172,11 @@ static void sizes(void **state)
 	uint64_t n;
 	(void)state;
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-		assert_true(opts_size(good[i].text, &n));
+		assert_true(units_size(good[i].text, &n));
 		assert_true(n == good[i].bytes);
 	}
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-		if (opts_size(bad[i], &n))
+		if (units_size(bad[i], &n))
 			fail_msg("'%s' taken as a size", bad[i]);
 }
 
@@ -229,11 +230,11 @@ static void durations(void **state)
 	uint64_t n;
 	(void)state;
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-		assert_true(opts_duration(good[i].text, &n));
+		assert_true(units_duration(good[i].text, &n));
 		assert_true(n == good[i].ms);
 	}
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-		if (opts_duration(bad[i], &n))
+		if (units_duration(bad[i], &n))
 			fail_msg("'%s' taken as a duration", bad[i]);
 }
 

@@ -1,0 +1,267 @@
+#include "lib/partial.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/entropy.h"
+#include "lib/holder.h"
+#include "wire/cursor.h"
+
+/* Without keys everybody is the same owner. */
+#define OWNER_PLAIN "plain000"
+
+/* ---- the map ---- */
+
+bool chunk_map_init(struct chunk_map *m, uint64_t size, uint32_t chunk)
+{
+	*m = (struct chunk_map){.chunk = chunk, .size = size};
+	m->count = size / chunk + (size % chunk != 0);
+	if (m->count > PARTIAL_CHUNKS_MAX)
+		return false;
+	m->state = calloc(m->count ? m->count : 1, 1);
+	m->digest = calloc(m->count ? m->count : 1, DIGEST_BYTES);
+	if (m->state && m->digest)
+		return true;
+	chunk_map_free(m);
+	return false;
+}
+
+void chunk_map_free(struct chunk_map *m)
+{
+	free(m->state);
+	free(m->digest);
+	*m = (struct chunk_map){0};
+}
+
+uint32_t chunk_map_length(const struct chunk_map *m, uint64_t i)
+{
+	uint64_t at = i * m->chunk;
+	return m->size - at < m->chunk ? (uint32_t)(m->size - at) : m->chunk;
+}
+
+/* ---- opening ---- */
+
+static void name_it(struct partial *p, const struct journal_header *h)
+{
+	char base[48];
+	if (h->stream) {
+		for (int i = 0; i < 16; i++)
+			snprintf(base + 2 * i, 3, "%02x", h->session[i]);
+	} else {
+		snprintf(base, sizeof base, OWNER_PLAIN "-%016llx",
+			 (unsigned long long)digest_stamp(h->path, h->path_len));
+	}
+	snprintf(p->part, sizeof p->part, "%.40s.part", base);
+	snprintf(p->journal, sizeof p->journal, "%.40s.j", base);
+}
+
+/* What a record says becomes part of the map, if it fits this version of the file. */
+static void take_record(struct partial *p, struct chunk_map *map, const struct journal_record *r)
+{
+	if (r->type == JOURNAL_LINK) {
+		struct rd rd = rd_init(r->digest, sizeof r->digest);
+		p->link_offset = r->offset;
+		p->stream_length = r->length;
+		p->sum.low = rd_u64(&rd);
+		p->sum.high = rd_u64(&rd);
+		return;
+	}
+	uint64_t i = map ? r->offset / map->chunk : 0;
+	if (!map || r->offset % map->chunk || i >= map->count || r->length != chunk_map_length(map, i))
+		return;
+	map->have += map->state[i] == CHUNK_ABSENT;
+	map->state[i] = CHUNK_HAVE;
+	memcpy(map->digest[i], r->digest, DIGEST_BYTES);
+}
+
+/* Reads what the journal says. True when it is about this file; *p knows where to go on. */
+static bool load(struct partial *p, const struct journal_header *want, struct chunk_map *map)
+{
+	uint8_t head[JOURNAL_HEAD_MAX_BYTES], block[JOURNAL_RECORD_BYTES * 256];
+	ssize_t n = pread(p->jfd, head, sizeof head, 0);
+	size_t at = n > 0 ? journal_get_header(head, (size_t)n, &p->head) : 0;
+	if (!at || p->head.chunk != want->chunk || p->head.stream != want->stream ||
+	    p->head.path_len != want->path_len || memcmp(p->head.path, want->path, want->path_len) != 0)
+		return false;
+	p->end = at;
+	while ((n = pread(p->jfd, block, sizeof block, (off_t)p->end)) >= (ssize_t)JOURNAL_RECORD_BYTES) {
+		struct journal_record r;
+		size_t used = 0;
+		while (used + JOURNAL_RECORD_BYTES <= (size_t)n &&
+		       journal_get_record(&p->head, p->seq, block + used, (size_t)n - used, &r)) {
+			take_record(p, map, &r);
+			p->seq++;
+			used += JOURNAL_RECORD_BYTES;
+		}
+		p->end += used;
+		if (used < (size_t)n)
+			break;
+	}
+	/* what could not be read must not be met behind what will be appended */
+	return ftruncate(p->jfd, (off_t)p->end) == 0;
+}
+
+static int write_at(int fd, const uint8_t *b, size_t n, uint64_t at)
+{
+	ssize_t put = pwrite(fd, b, n, (off_t)at);
+	return put == (ssize_t)n ? 0 : put < 0 ? -errno : -ENOSPC;
+}
+
+/* A new journal: whatever was there speaks of another version or is damaged. */
+static int begin(struct partial *p, const struct journal_header *want)
+{
+	uint8_t head[JOURNAL_HEAD_MAX_BYTES];
+	p->head = *want;
+	p->head.salt = entropy_u64();
+	p->seq = 0;
+	p->resumed = false;
+	p->end = journal_put_header(&p->head, head);
+	if (ftruncate(p->jfd, 0) < 0 || ftruncate(p->fd, 0) < 0)
+		return -errno;
+	return write_at(p->jfd, head, p->end, 0);
+}
+
+/* The file is another version now: the journal must say so, and keep what is there of the old one, which the
+ * sender will compare chunk by chunk. */
+static int renew(struct partial *p, const struct journal_header *want, const struct chunk_map *map)
+{
+	uint8_t head[JOURNAL_HEAD_MAX_BYTES], record[JOURNAL_RECORD_BYTES];
+	uint64_t seed = p->head.seed;
+	p->head = *want;
+	p->head.seed = seed;
+	p->head.salt = entropy_u64();
+	p->seq = 0;
+	p->end = journal_put_header(&p->head, head);
+	int rc = ftruncate(p->jfd, 0) < 0 ? -errno : write_at(p->jfd, head, p->end, 0);
+	for (uint64_t i = 0; rc == 0 && i < map->count; i++) {
+		if (map->state[i] != CHUNK_HAVE)
+			continue;
+		struct journal_record r = {JOURNAL_CHUNK, i * map->chunk, chunk_map_length(map, i), {0}};
+		memcpy(r.digest, map->digest[i], DIGEST_BYTES);
+		journal_put_record(&p->head, p->seq++, &r, record);
+		rc = write_at(p->jfd, record, sizeof record, p->end);
+		p->end += sizeof record;
+	}
+	return rc;
+}
+
+int partial_open(struct root *root, const struct journal_header *want, struct chunk_map *map, struct partial **out)
+{
+	struct partial *p = calloc(1, sizeof *p);
+	if (!p)
+		return -ENOMEM;
+	p->fd = -1;
+	name_it(p, want);
+	int rc = p->jfd = holder_lock(root, p->journal, O_RDWR | O_CREAT);
+	if (rc >= 0)
+		rc = p->fd = root_state_open(root, p->part, O_RDWR | O_CREAT);
+	if (rc < 0)
+		goto fail;
+	p->resumed = load(p, want, map) && p->seq > 0;
+	if (!p->resumed)
+		rc = begin(p, want);
+	else if (p->head.stamp != want->stamp || p->head.size != want->size)
+		rc = map ? renew(p, want, map) : 0;
+	else
+		rc = 0;
+	if (rc == 0) {
+		*out = p;
+		return 0;
+	}
+fail:
+	partial_close(root, p, false);
+	return rc;
+}
+
+int partial_find_stream(struct root *root, const uint8_t session[static 16], struct partial **out)
+{
+	struct partial *p = calloc(1, sizeof *p);
+	struct journal_header *want = calloc(1, sizeof *want);
+	int rc = -ENOMEM;
+	if (!p || !want)
+		goto out;
+	p->fd = -1;
+	want->stream = true;
+	memcpy(want->session, session, 16);
+	name_it(p, want);
+	rc = p->jfd = holder_lock(root, p->journal, O_RDWR);
+	if (rc < 0)
+		goto out;
+	uint8_t head[JOURNAL_HEAD_MAX_BYTES];
+	ssize_t n = pread(p->jfd, head, sizeof head, 0);
+	rc = n > 0 && journal_get_header(head, (size_t)n, want) ? 0 : -ENOENT;
+	if (rc == 0)
+		rc = p->fd = root_state_open(root, p->part, O_RDWR);
+	if (rc >= 0)
+		rc = load(p, want, NULL) && p->seq > 0 ? 0 : -ENOENT;
+	/* what came after the last checkpoint will come again */
+	if (rc == 0 && ftruncate(p->fd, (off_t)p->stream_length) < 0)
+		rc = -errno;
+	if (rc == 0) {
+		p->resumed = true;
+		*out = p;
+		p = NULL;
+	}
+out:
+	free(want);
+	if (p)
+		partial_close(root, p, false);
+	return rc;
+}
+
+/* ---- recording ---- */
+
+static int sync_state_dir(struct root *root)
+{
+	int fd = root_state_open_dir(root);
+	int rc = fd < 0 ? fd : fsync(fd) < 0 ? -errno : 0;
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+int partial_checkpoint(struct root *root, struct partial *p, const struct journal_record *records, size_t count,
+		       bool sync)
+{
+	if (sync && fdatasync(p->fd) < 0)
+		return -errno;
+	int rc = 0;
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		uint8_t b[JOURNAL_RECORD_BYTES];
+		journal_put_record(&p->head, p->seq, &records[i], b);
+		rc = write_at(p->jfd, b, sizeof b, p->end);
+		if (rc == 0) {
+			p->seq++;
+			p->end += sizeof b;
+		}
+	}
+	if (rc == 0 && sync && fdatasync(p->jfd) < 0)
+		rc = -errno;
+	if (rc == 0 && sync && !p->dir_synced) {
+		rc = sync_state_dir(root);
+		p->dir_synced = rc == 0;
+	}
+	return rc;
+}
+
+void partial_close(struct root *root, struct partial *p, bool forget)
+{
+	if (!p)
+		return;
+	bool locked = p->jfd >= 0;
+	if (locked && (forget || !p->seq)) {
+		holder_unclaim(root, p->journal);
+		root_temp_unlink(root, p->journal);
+		if (!forget)
+			root_temp_unlink(root, p->part);
+	}
+	if (p->fd >= 0)
+		close(p->fd);
+	if (locked)
+		close(p->jfd);
+	free(p);
+}
