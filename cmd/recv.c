@@ -34,9 +34,16 @@ static int serve_one(void *ctx, struct serve_session *s)
 {
 	struct receiver_setup setup = {.first = s->first, .handoff_fd = s->handoff_fd};
 	struct haul_err err = {0};
+	setup.resume = s->resume;
 	if (s->subdir[0])
 		setup.subdir = s->subdir;
 	return run_session(ctx, s->id, &setup, &err);
+}
+
+static bool known(void *ctx, const uint8_t id[static 16], const char *subdir)
+{
+	const struct options *o = ctx;
+	return receiver_knows(&o->cfg, o->dir, subdir[0] ? subdir : NULL, id);
 }
 
 static int pull(const struct options *o, struct haul_err *err)
@@ -55,7 +62,7 @@ static int pull(const struct options *o, struct haul_err *err)
 
 static int serve(struct options *o, struct haul_err *err)
 {
-	struct serve_setup serve = {.cfg = &o->cfg, .role = ROLE_RECEIVER, .session = serve_one, .ctx = o};
+	struct serve_setup serve = {.cfg = &o->cfg, .role = ROLE_RECEIVER, .session = serve_one, .known = known, .ctx = o};
 	/* one stream has one place to go to */
 	o->cfg.once = o->cfg.once || o->cfg.output || o->cfg.to_cmd;
 	char json[16];

@@ -24,6 +24,8 @@ enum haul_rc dest_init(struct dest *d, const struct haul_config *cfg, struct blo
 	memcpy(d->session, session_id, sizeof d->session);
 	for (size_t i = 0; i < 8; i++)
 		snprintf(d->tag + 2 * i, 3, "%02x", session_id[i]);
+	d->umask = umask(0);
+	umask(d->umask);
 	(void)err;
 	return HAUL_OK;
 }
@@ -88,6 +90,32 @@ void dest_file_free(struct dest *d, struct dest_file *f)
 	chunk_map_free(&f->map);
 	pthread_mutex_destroy(&f->mu);
 	free(f);
+}
+
+struct dest_file *dest_take_up(struct dest *d)
+{
+	struct partial *p = NULL;
+	if (!d->root || partial_find_stream(d->root, d->session, &p) < 0)
+		return NULL;
+	struct dest_file *f = calloc(1, sizeof *f + p->head.path_len + 1u);
+	if (!f) {
+		partial_close(d->root, p, false);
+		return NULL;
+	}
+	*f = (struct dest_file){.size = p->head.size, .mode = p->head.mode, .stream = true, .chunked = true,
+				.seed = p->head.seed, .state = DEST_RECEIVING, .partial = p, .fd = p->fd, .base_fd = -1};
+	f->path = (char *)(f + 1);
+	f->path_len = p->head.path_len;
+	memcpy(f->path, p->head.path, f->path_len);
+	memcpy(f->temp, p->part, sizeof f->temp);
+	f->received = f->written = f->recorded = p->stream_length;
+	f->sum = f->sum_done = p->sum;
+	pthread_mutex_init(&f->mu, NULL);
+	d->table[0] = f;
+	d->seed = p->head.seed;
+	d->chunk = p->head.chunk;
+	d->taken_single = true;
+	return f;
 }
 
 void dest_fail(struct dest_file *f, enum haul_rc rc, int sys)
@@ -192,11 +220,11 @@ static int punch(int fd, uint64_t offset, uint64_t n)
 	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)n) < 0 ? -errno : 0;
 }
 
-static int set_meta(const struct dest_file *f, int fd)
+static int set_meta(const struct dest *d, const struct dest_file *f, int fd)
 {
 	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {f->mtime_s, f->mtime_ns}};
 	/* set-id bits are not the sender's to give */
-	if (!f->stream && fchmod(fd, f->mode & 0777) < 0)
+	if (fchmod(fd, f->stream ? 0666 & ~d->umask : f->mode & 0777) < 0)
 		return -errno;
 	return f->stream || futimens(fd, times) == 0 ? 0 : -errno;
 }
@@ -408,7 +436,7 @@ static int write_small(struct dest *d, struct dest_file *f, const uint8_t *p, ui
 		return fd;
 	int rc = write_all(fd, p, n, 0);
 	if (rc == 0)
-		rc = set_meta(f, fd);
+		rc = set_meta(d, f, fd);
 	if (rc == 0 && d->cfg->sync == SYNC_FILE && fsync(fd) < 0)
 		rc = -errno;
 	if (close(fd) < 0 && rc == 0)
@@ -546,7 +574,7 @@ static int complete(struct dest *d, struct dest_file *f)
 		return f->code ? 0 : rc < 0 ? rc : -EIO;
 	if (ftruncate(fd, (off_t)f->size) < 0)
 		return -errno;
-	return set_meta(f, fd);
+	return set_meta(d, f, fd);
 }
 
 static int sync_one(struct dest *d, struct dest_file *f)
@@ -562,7 +590,7 @@ static int mend_unchanged(struct dest *d, const struct dest_file *f)
 	int fd = root_open_file(d->root, f->path, &st);
 	if (fd < 0)
 		return fd;
-	int rc = set_meta(f, fd);
+	int rc = set_meta(d, f, fd);
 	close(fd);
 	return rc;
 }

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "lib/blocks.h"
 #include "lib/codec.h"
@@ -78,6 +79,7 @@ struct dest {
 	struct root *root; /* NULL when the stream goes to a sink */
 	struct blocks *blocks;
 	uint64_t seed;
+	mode_t umask; /* for streams, which have no mode of their own */
 	uint32_t chunk;
 	atomic_uint_fast64_t maps; /* chunks in all maps: bounds their memory */
 	uint8_t compare;
@@ -143,6 +145,8 @@ void dest_job_free(struct dest_job *job);
 struct dest_file *dest_find(struct dest *d, uint64_t id);
 /* Takes it out of the table and frees it; its temporary file goes too if it still has one. */
 void dest_forget(struct dest *d, struct dest_file *f);
+/* The stream of this session as its journal knows it, in the table; NULL when there is none. */
+struct dest_file *dest_take_up(struct dest *d);
 /* Frees a file that is not in the table. What is unfinished of a large one stays on disk, with its journal. */
 void dest_file_free(struct dest *d, struct dest_file *f);
 /* Records why a file will not be committed; the first reason stays. */

@@ -10,6 +10,7 @@
 
 #include "lib/clock.h"
 #include "lib/engine_conn.h"
+#include "lib/holder.h"
 
 /* How long an orderly good-bye may take once there is nothing left to move. */
 #define FINISH_MS     3000u
@@ -163,11 +164,38 @@ static void interrupted(struct engine *e, int signal)
 	engine_abort(e, &err);
 }
 
+/* A rerun wants what this session holds: is there still anybody to hold it for? */
+static void challenged(struct engine *e)
+{
+	e->link.ping_due = true;
+	e->probe_at = clock_now_ms();
+}
+
+static void act_on_probe(struct engine *e, uint64_t now)
+{
+	if (!e->probe_at || e->phase >= ENGINE_FINISHING)
+		return;
+	bool up = e->link.state == LINK_UP;
+	if (up && e->link.last_rx > e->probe_at) {
+		e->probe_at = 0;
+		e->set.ops->prove(e->set.self);
+	} else if (!up || now >= e->probe_at + HOLDER_PROBE_MS) {
+		struct haul_err err = {0};
+		haul_fail(&err, HAUL_LINK_LOST, 0, NULL, "superseded: another run of the same transfer has taken over");
+		engine_abort(e, &err);
+		e->phase = ENGINE_OVER;
+	}
+}
+
 static void read_signals(struct engine *e)
 {
 	struct signalfd_siginfo si;
 	while (read(e->set.signal_fd, &si, sizeof si) == (ssize_t)sizeof si) {
 		int sig = (int)si.ssi_signo;
+		if (sig == SIGUSR1) {
+			challenged(e);
+			continue;
+		}
 		if (sig == SIGHUP && e->set.dial && !e->conn_open && !e->dial && e->redial_at != UINT64_MAX) {
 			e->redial_at = 0; /* a wake-up call while waiting to dial */
 			continue;
@@ -412,6 +440,8 @@ static uint64_t next_deadline(const struct engine *e, uint64_t now)
 {
 	uint64_t at = least(link_deadline(&e->link, now), engine_conn_deadline(e));
 	at = least(at, e->phase_deadline);
+	if (e->probe_at)
+		at = least(at, e->probe_at + HOLDER_PROBE_MS);
 	at = least(at, e->set.ops->deadline(e->set.self));
 	return least(at, e->progress_at);
 }
@@ -471,6 +501,8 @@ enum haul_rc engine_run(struct engine *e)
 		wait_for_something(e);
 		if (e->phase != ENGINE_OVER)
 			act_on_clock(e);
+		if (e->phase != ENGINE_OVER)
+			act_on_probe(e, clock_now_ms());
 		say_progress(e, clock_now_ms());
 	}
 	flush(e);

@@ -47,6 +47,8 @@ struct engine_ops {
 	void (*drain)(void *self);
 	/* True once nothing is left that drain should wait for. */
 	bool (*drained)(void *self);
+	/* Somebody else wants a file this session works on, and the peer has just shown that it is alive. */
+	void (*prove)(void *self);
 };
 
 /* A connection whose handshake stands at HS_DECIDE, as the listener hands it over. */
@@ -85,6 +87,7 @@ struct engine {
 	struct haul_err err;   /* why it ended; rc OK for a good end */
 	struct haul_err also;  /* the next thing that went wrong after that */
 	bool err_from_peer;
+	uint64_t probe_at; /* challenged (lib/holder.h): when; 0: not */
 	bool session_gone; /* the peer does not know this session (any more) */
 
 	enum engine_phase phase;

@@ -177,6 +177,22 @@ fail:
 	return rc;
 }
 
+bool partial_has_stream(struct root *root, const uint8_t session[static 16])
+{
+	struct partial p;
+	struct journal_header *h = calloc(1, sizeof *h);
+	if (!h)
+		return false;
+	h->stream = true;
+	memcpy(h->session, session, 16);
+	name_it(&p, h);
+	free(h);
+	int fd = root_state_open(root, p.journal, O_RDONLY);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 int partial_find_stream(struct root *root, const uint8_t session[static 16], struct partial **out)
 {
 	struct partial *p = calloc(1, sizeof *p);

@@ -66,6 +66,9 @@ uint32_t chunk_map_length(const struct chunk_map *m, uint64_t i);
  * (*out)->head.seed. 0, -EBUSY when another live session holds it, or -errno. */
 int partial_open(struct root *root, const struct journal_header *head, struct chunk_map *map, struct partial **out);
 
+/* Is there one of a stream? */
+bool partial_has_stream(struct root *root, const uint8_t session[static 16]);
+
 /* Finds the partial of a stream by its session: 0, -ENOENT when there is none. */
 int partial_find_stream(struct root *root, const uint8_t session[static 16], struct partial **out);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/dest.h"
+#include "lib/holder.h"
 #include "lib/plan.h"
 #include "lib/sink.h"
 #include "lib/walk.h"
@@ -382,7 +383,10 @@ static void pump_checkpoints(struct receiver *r)
 	for (struct dest_file *f = r->active; f; f = f->active_link) {
 		uint64_t n = unrecorded(f);
 		stream_open |= f->stream && (n || f->checkpointing);
-		bool due = n >= CHECKPOINT_BYTES || now - f->checkpoint_ms >= CHECKPOINT_MS || r->draining;
+		/* a stream can be taken up from its very beginning on */
+		bool first = f->stream && !f->partial->seq;
+		n += first;
+		bool due = first || n >= CHECKPOINT_BYTES || now - f->checkpoint_ms >= CHECKPOINT_MS || r->draining;
 		if (n && due && !f->checkpointing && !f->code)
 			start_checkpoint(r, f);
 	}
@@ -978,6 +982,13 @@ static bool receiver_drained(void *self)
 	       (!r->batch || !r->batch->count) && !r->outcome_count;
 }
 
+static void receiver_prove(void *self)
+{
+	struct receiver *r = self;
+	for (struct dest_file *f = r->active; f; f = f->active_link)
+		holder_prove(r->dest.root, f->partial->journal);
+}
+
 static const struct engine_ops receiver_ops = {
 	.role = ROLE_RECEIVER,
 	.message = receiver_message,
@@ -986,12 +997,13 @@ static const struct engine_ops receiver_ops = {
 	.deadline = receiver_deadline,
 	.drain = receiver_drain,
 	.drained = receiver_drained,
+	.prove = receiver_prove,
 };
 
 /* ---- set-up and end ---- */
 
 /* -o FILE: a tree of one name in the directory that holds it. */
-static enum haul_rc open_output(struct receiver *r, const char *file, struct haul_err *err)
+static enum haul_rc open_output(const char *file, struct root **root, const char **only, struct haul_err *err)
 {
 	const char *slash = strrchr(file, '/');
 	char dir[PATH_MAX_BYTES + 1];
@@ -999,26 +1011,61 @@ static enum haul_rc open_output(struct receiver *r, const char *file, struct hau
 	if (n > PATH_MAX_BYTES)
 		return haul_fail(err, HAUL_USAGE, ENAMETOOLONG, file, "cannot be the output");
 	snprintf(dir, sizeof dir, "%.*s", (int)n, file);
-	r->dest.only = slash ? slash + 1 : file;
-	const char *why = root_name_refused(r->dest.only, strlen(r->dest.only));
+	*only = slash ? slash + 1 : file;
+	const char *why = root_name_refused(*only, strlen(*only));
 	if (why)
 		return haul_fail(err, HAUL_USAGE, 0, file, "cannot be the output: %s", why);
-	return root_open(slash ? (n ? dir : "/") : ".", NULL, &r->dest.root, err);
+	return root_open(slash ? (n ? dir : "/") : ".", NULL, root, err);
+}
+
+/* The destination, unless it is a sink: then *root stays NULL. */
+static enum haul_rc open_root(const struct haul_config *cfg, const char *dir, const char *subdir, struct root **root,
+			      const char **only, struct haul_err *err)
+{
+	if (cfg->to_cmd || (cfg->output && sink_wanted(cfg->output)))
+		return HAUL_OK;
+	return cfg->output ? open_output(cfg->output, root, only, err) : root_open(dir, subdir, root, err);
+}
+
+bool receiver_knows(const struct haul_config *cfg, const char *dir, const char *subdir, const uint8_t id[static 16])
+{
+	struct root *root = NULL;
+	const char *only;
+	struct haul_err err = {0};
+	bool known = open_root(cfg, dir, subdir, &root, &only, &err) == HAUL_OK && root && partial_has_stream(root, id);
+	root_close(root);
+	return known;
 }
 
 static enum haul_rc open_destination(struct receiver *r, struct haul_err *err)
 {
 	const struct haul_config *cfg = r->cfg;
 	r->dest.single = cfg->output || cfg->to_cmd;
-	if (cfg->to_cmd || (cfg->output && sink_wanted(cfg->output))) {
-		if (sink_open(&r->sink, cfg->to_cmd, cfg->output, err) != HAUL_OK)
-			return err->rc;
-		r->sink_stage = pool_new(&sink_ops, &r->sink, 1, SINK_DEPTH, false);
-		return r->sink_stage ? HAUL_OK : haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start the writer");
-	}
-	if (cfg->output)
-		return open_output(r, cfg->output, err);
-	return root_open(r->set.dir, r->set.subdir, &r->dest.root, err);
+	if (open_root(cfg, r->set.dir, r->set.subdir, &r->dest.root, &r->dest.only, err) != HAUL_OK)
+		return err->rc;
+	if (r->dest.root)
+		return HAUL_OK;
+	if (sink_open(&r->sink, cfg->to_cmd, cfg->output, err) != HAUL_OK)
+		return err->rc;
+	r->sink_stage = pool_new(&sink_ops, &r->sink, 1, SINK_DEPTH, false);
+	return r->sink_stage ? HAUL_OK : haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start the writer");
+}
+
+/* Everything an earlier process of this session knew at its last checkpoint. */
+static enum haul_rc take_up(struct receiver *r, struct haul_err *err)
+{
+	struct dest_file *f = dest_take_up(&r->dest);
+	if (!f)
+		return haul_fail(err, HAUL_NO_RESUME, 0, NULL, "the stream's journal cannot be taken up");
+	r->begun = true;
+	r->next_offer = f->id + 1;
+	r->dest.next = r->next_offer;
+	r->active = f;
+	r->m->bytes = r->m->acked = f->received;
+	f->checkpoint_ms = engine_now_ms();
+	r->engine.session.state = SESSION_OPEN;
+	link_restore(&r->engine.link, f->partial->link_offset, r->set.first->hs.attach.received);
+	return HAUL_OK;
 }
 
 static enum haul_rc set_up(struct receiver *r, struct haul_err *err)
@@ -1045,7 +1092,9 @@ static enum haul_rc set_up(struct receiver *r, struct haul_err *err)
 	r->commit = pool_new(&commit_ops, r, 1, COMMIT_DEPTH, false);
 	if (!r->workers || !r->commit)
 		return haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start workers");
-	return open_destination(r, err);
+	if (open_destination(r, err) != HAUL_OK)
+		return err->rc;
+	return r->set.resume ? take_up(r, err) : HAUL_OK;
 }
 
 static void drop_job(void *ctx, void *job)

@@ -21,7 +21,11 @@ struct receiver_setup {
 	const struct endpoint *dial; /* the receiver dials, or NULL */
 	struct handoff *first;	     /* the connection that opened the session, or NULL */
 	int handoff_fd, signal_fd;
+	bool resume; /* a stream whose earlier receiver died: its journal tells where to go on */
 };
+
+/* Is there the journal of a stream with this session id, to be taken up? */
+bool receiver_knows(const struct haul_config *cfg, const char *dir, const char *subdir, const uint8_t id[static 16]);
 
 /* Runs one session to its end. The exit status is that of out->err. */
 enum haul_rc receiver_run(const struct receiver_setup *setup, struct session_outcome *out);

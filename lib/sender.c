@@ -81,7 +81,7 @@ struct sender {
 	struct haul_err stop;
 	uint64_t offered_files, offered_entries;
 	enum haul_rc worst; /* of single files: PARTIAL, CHANGED, DIGEST or POLICY */
-	uint64_t refused;
+	uint64_t refused, busy; /* failed files: by policy, because another sender sends them now */
 };
 
 /* ---- events ---- */
@@ -733,6 +733,7 @@ static void entry_failed(struct sender *s, struct source_file *f, uint16_t code,
 {
 	enum haul_rc rc = haul_rc_from_status(code);
 	s->refused += rc == HAUL_POLICY;
+	s->busy += rc == HAUL_BUSY;
 	count_failed(s, f, rc, sys, haul_rc_text(rc));
 	close_entry(s, f);
 }
@@ -1084,6 +1085,12 @@ static bool sender_drained(void *self)
 	return s->engine.link.state != LINK_UP || (s->engine.link.ring.count == 0 && !pool_count(s->workers));
 }
 
+/* A sender holds nothing that others could want. */
+static void sender_prove(void *self)
+{
+	(void)self;
+}
+
 static const struct engine_ops sender_ops = {
 	.role = ROLE_SENDER,
 	.message = sender_message,
@@ -1092,6 +1099,7 @@ static const struct engine_ops sender_ops = {
 	.deadline = sender_deadline,
 	.drain = sender_drain,
 	.drained = sender_drained,
+	.prove = sender_prove,
 };
 
 static const struct pool_ops worker_ops = {source_worker_new, source_worker_free, source_run};
@@ -1111,6 +1119,7 @@ static enum haul_rc set_up(struct sender *s, struct haul_err *err)
 		.subdir = s->set.dial && s->set.dial->kind == ENDPOINT_TCP ? s->set.dial->path : NULL,
 		.handoff_fd = s->set.handoff_fd,
 		.signal_fd = s->set.signal_fd,
+		.keep_until_durable = s->set.stream,
 	};
 	if (engine_init(&s->engine, &es) != HAUL_OK) {
 		*err = s->engine.err;
@@ -1188,6 +1197,8 @@ static void judge(struct sender *s, struct session_outcome *out)
 		out->err = s->stop;
 	else if (s->refused && s->refused == s->m->failed && s->offered_files == 1)
 		haul_fail(&out->err, HAUL_POLICY, 0, NULL, "refused by the receiver's policy");
+	else if (s->busy && s->busy == s->m->failed)
+		haul_fail(&out->err, HAUL_BUSY, 0, NULL, "another sender sends to the same file now");
 	else if (s->worst != HAUL_OK)
 		haul_fail(&out->err, s->worst, 0, NULL, "%s: %llu failed, %llu vanished, %llu changed, %llu committed",
 			  haul_rc_text(s->worst), (unsigned long long)s->m->failed, (unsigned long long)s->m->vanished,

@@ -111,6 +111,7 @@ _Noreturn static void run_session(struct server *s, struct handoff *h, const cha
 	struct serve_session session = {.first = h, .handoff_fd = socket};
 	/* a receiver that is killed takes its sessions with it: the next one must not meet a twin */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	session.resume = !h->hs.attach.fresh;
 	memcpy(session.id, h->hs.attach.session, sizeof session.id);
 	snprintf(session.subdir, sizeof session.subdir, "%s", subdir);
 	if (s->listen_fd >= 0)
@@ -203,7 +204,7 @@ static void route(struct server *s, struct handoff *h)
 		} else {
 			refuse(h, REASON_NO_SESSION, "the session has just ended");
 		}
-	} else if (!a->fresh) {
+	} else if (!a->fresh && !(s->set->known && s->set->known(s->set->ctx, a->session, subdir))) {
 		refuse(h, REASON_NO_SESSION, "no such session");
 	} else if (may_start(s) && !s->waiting_count) {
 		start_session(s, h, subdir);

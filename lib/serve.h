@@ -19,6 +19,7 @@ struct serve_session {
 	char subdir[SUBDIR_MAX_BYTES + 1]; /* "" for none */
 	struct handoff *first;
 	int handoff_fd; /* brings further connections of this session */
+	bool resume;	/* the peer goes on with a session whose process is gone */
 };
 
 struct serve_setup {
@@ -26,6 +27,8 @@ struct serve_setup {
 	enum frame_role role; /* of this side */
 	/* Runs a session in its own process; its value is the process's exit status. */
 	int (*session)(void *ctx, struct serve_session *s);
+	/* Does the disk know this session, though no process does? May be NULL. */
+	bool (*known)(void *ctx, const uint8_t id[static 16], const char *subdir);
 	/* For the log: something the listener itself noticed (may be NULL). */
 	void (*notice)(void *ctx, const char *text);
 	void *ctx;

@@ -26,6 +26,15 @@ void link_free(struct link *l)
 	ring_free(&l->ring);
 }
 
+void link_restore(struct link *l, uint64_t expected, uint64_t sent)
+{
+	assert(l->generation == 0 && l->ring.count == 0);
+	l->expected = l->written = l->durable_here = l->told_written = l->told_durable = expected;
+	l->ring.start = l->ring.end = sent;
+	l->credit.sent = l->credit.acked = sent;
+	l->durable = sent;
+}
+
 static void progress(struct link *l, uint64_t now)
 {
 	l->last_progress = l->vain_since = now;

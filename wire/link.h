@@ -101,6 +101,10 @@ struct link_event {
 enum wire_rc link_init(struct link *l, const struct link_config *cfg, uint64_t now, bool *raised);
 void link_free(struct link *l);
 
+/* Takes the link up where an earlier process left it: everything below `expected` was received and is durable,
+ * everything below `sent` was sent and is the peer's. Before the first attach only. */
+void link_restore(struct link *l, uint64_t expected, uint64_t sent);
+
 /* ---- connections ---- */
 
 /* What to say of this side in ATTACH or WELCOME. */
