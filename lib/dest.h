@@ -69,7 +69,7 @@ struct dest_file {
 	uint64_t have_next; /* first chunk no HAVE has told of yet */
 	struct dest_file *have_link, *active_link; /* queues of the wire thread */
 	uint64_t checkpoint_ms; /* of the last one, or of the first unrecorded chunk */
-	bool checkpointing;
+	bool checkpointing, ended;
 	struct digest_sum sum_done; /* stream: of what is written */
 	uint64_t written, recorded; /* stream: bytes, in order */
 };

@@ -337,8 +337,11 @@ static bool collect_stream(struct receiver *r, struct checkpoint *c)
 	return true;
 }
 
+/* Bytes a checkpoint would record. A file that has ended is about to be committed: it needs none. */
 static uint64_t unrecorded(const struct dest_file *f)
 {
+	if (f->ended || f->code)
+		return 0;
 	return f->stream ? f->written - f->recorded : f->map.written * f->map.chunk;
 }
 
@@ -384,10 +387,10 @@ static void pump_checkpoints(struct receiver *r)
 		uint64_t n = unrecorded(f);
 		stream_open |= f->stream && (n || f->checkpointing);
 		/* a stream can be taken up from its very beginning on */
-		bool first = f->stream && !f->partial->seq;
+		bool first = f->stream && !f->partial->seq && !f->ended;
 		n += first;
 		bool due = first || n >= CHECKPOINT_BYTES || now - f->checkpoint_ms >= CHECKPOINT_MS || r->draining;
-		if (n && due && !f->checkpointing && !f->code)
+		if (n && due && !f->checkpointing)
 			start_checkpoint(r, f);
 	}
 	/* nothing of a stream is waiting for the disk: what was said otherwise needs no keeping */
@@ -509,6 +512,7 @@ static void ended(struct receiver *r, struct dest_file *f, const struct frame_en
 	if (f->needs && end->status == 0)
 		return; /* what was asked for comes, and another END behind it */
 	f->needs = 0;
+	f->ended = true;
 	pthread_mutex_lock(&r->dest.mu);
 	f->state = DEST_WRITTEN; /* nothing more may come for it */
 	pthread_mutex_unlock(&r->dest.mu);
@@ -961,7 +965,7 @@ static uint64_t receiver_deadline(void *self)
 	struct receiver *r = self;
 	uint64_t at = r->batch && r->batch->count ? r->batch_since + BATCH_MS : UINT64_MAX;
 	for (struct dest_file *f = r->active; f; f = f->active_link)
-		if (unrecorded(f) && !f->checkpointing && !f->code && f->checkpoint_ms + CHECKPOINT_MS < at)
+		if (unrecorded(f) && !f->checkpointing && f->checkpoint_ms + CHECKPOINT_MS < at)
 			at = f->checkpoint_ms + CHECKPOINT_MS;
 	return at;
 }
@@ -976,7 +980,7 @@ static bool receiver_drained(void *self)
 {
 	struct receiver *r = self;
 	for (struct dest_file *f = r->active; f; f = f->active_link)
-		if (unrecorded(f) && !f->code)
+		if (unrecorded(f))
 			return false;
 	return !r->inbox_count && !r->held && !pool_count(r->workers) && !pool_count(r->commit) &&
 	       (!r->batch || !r->batch->count) && !r->outcome_count;
