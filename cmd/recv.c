@@ -62,7 +62,8 @@ static int pull(const struct options *o, struct haul_err *err)
 
 static int serve(struct options *o, struct haul_err *err)
 {
-	struct serve_setup serve = {.cfg = &o->cfg, .role = ROLE_RECEIVER, .session = serve_one, .known = known, .ctx = o};
+	struct serve_setup serve = {
+		.cfg = &o->cfg, .role = ROLE_RECEIVER, .session = serve_one, .known = known, .ctx = o};
 	/* one stream has one place to go to */
 	o->cfg.once = o->cfg.once || o->cfg.output || o->cfg.to_cmd;
 	char json[16];

@@ -17,8 +17,8 @@ void blocks_free(struct blocks *b);
 struct buf_source blocks_source(struct blocks *b);
 struct buf *blocks_get(struct blocks *b, size_t cap);
 
-/* The same content in a block that is not mostly empty: what waits in a ring must not cost more than it holds.
- * On lack of memory the block itself comes back. */
+/* The same content in a block that is not mostly empty: what waits in a ring must not cost more than it
+ * holds. On lack of memory the block itself comes back. */
 struct buf *blocks_fit(struct blocks *b, struct buf *block);
 
 #endif

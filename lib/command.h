@@ -9,7 +9,8 @@
  * The child's pid, or -errno. */
 pid_t command_start(const char *cmd, bool produces, int *fd);
 
-/* Waits for it; NULL when it exited with 0, else what it did ("exit status 3", "killed by signal 9"), in text. */
+/* Waits for it; NULL when it exited with 0, else what it did ("exit status 3", "killed by signal 9"), in
+ * text. */
 const char *command_wait(pid_t pid, char text[static 64]);
 
 /* Ends it (SIGTERM, then SIGKILL after a moment) and reaps. */

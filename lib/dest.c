@@ -102,8 +102,15 @@ struct dest_file *dest_take_up(struct dest *d)
 		partial_close(d->root, p, false);
 		return NULL;
 	}
-	*f = (struct dest_file){.size = p->head.size, .mode = p->head.mode, .stream = true, .chunked = true,
-				.seed = p->head.seed, .state = DEST_RECEIVING, .partial = p, .fd = p->fd, .base_fd = -1};
+	*f = (struct dest_file){.size = p->head.size,
+				.mode = p->head.mode,
+				.stream = true,
+				.chunked = true,
+				.seed = p->head.seed,
+				.state = DEST_RECEIVING,
+				.partial = p,
+				.fd = p->fd,
+				.base_fd = -1};
 	f->path = (char *)(f + 1);
 	f->path_len = p->head.path_len;
 	memcpy(f->path, p->head.path, f->path_len);
@@ -217,7 +224,8 @@ static int write_sparse(int fd, const uint8_t *p, size_t n, uint64_t offset)
 
 static int punch(int fd, uint64_t offset, uint64_t n)
 {
-	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)n) < 0 ? -errno : 0;
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)n) < 0 ? -errno
+												      : 0;
 }
 
 static int set_meta(const struct dest *d, const struct dest_file *f, int fd)
@@ -274,7 +282,8 @@ static bool worker_ready(struct worker *w)
 	return w && w->codec && w->scratch;
 }
 
-/* The unpacked content: the message itself when it is stored, else the worker's scratch. NULL with job->violation. */
+/* The unpacked content: the message itself when it is stored, else the worker's scratch. NULL with
+ * job->violation. */
 static const uint8_t *content_of(struct worker *w, struct dest_job *job)
 {
 	const struct frame_data *data = &job->data;
@@ -317,7 +326,8 @@ static void run_data(struct dest *d, struct worker *w, struct dest_job *job)
 	if (fd < 0)
 		return;
 	/* what an earlier run left there unrecorded must not shine through the holes */
-	int rc = f->sparse && f->partial && f->partial->resumed ? punch(fd, job->data.offset, job->data.raw) : 0;
+	int rc = f->sparse && f->partial && f->partial->resumed ? punch(fd, job->data.offset, job->data.raw)
+								: 0;
 	if (rc == 0)
 		rc = f->sparse ? write_sparse(fd, p, job->data.raw, job->data.offset)
 			       : write_all(fd, p, job->data.raw, job->data.offset);
@@ -369,21 +379,24 @@ static void run_have(struct worker *w, struct dest_job *job)
 	}
 	for (uint64_t i = job->have_first; i < end && f->base == BASE_OLD; i++) {
 		uint32_t n = chunk_map_length(&f->map, i);
-		if (f->map.state[i] == CHUNK_HAVE && read_all(f->base_fd, w->scratch, n, i * f->map.chunk) == 0)
+		if (f->map.state[i] == CHUNK_HAVE &&
+		    read_all(f->base_fd, w->scratch, n, i * f->map.chunk) == 0)
 			digest_chunk(f->seed, w->scratch, n, f->map.digest[i]);
 	}
 	struct wr wr = wr_init(job->out->data, job->out->cap);
-	frame_put_have(&wr, &(struct frame_have){
-				    .file = f->id,
-				    .seed = f->seed,
-				    .first = job->have_first,
-				    .last = end == f->map.count,
-				    .digests = {f->map.digest[job->have_first], job->have_count * DIGEST_BYTES},
-			    });
+	frame_put_have(&wr,
+		       &(struct frame_have){
+			       .file = f->id,
+			       .seed = f->seed,
+			       .first = job->have_first,
+			       .last = end == f->map.count,
+			       .digests = {f->map.digest[job->have_first], job->have_count * DIGEST_BYTES},
+		       });
 	job->out->len = wr.n;
 }
 
-/* One kept chunk: read it again, and take it over from an older version. 0, -EBADMSG when it changed, -errno. */
+/* One kept chunk: read it again, and take it over from an older version. 0, -EBADMSG when it changed, -errno.
+ */
 static int keep_one(struct dest *d, struct dest_file *f, uint64_t i, uint8_t *scratch, bool copy)
 {
 	uint8_t digest[DIGEST_BYTES];
@@ -398,7 +411,8 @@ static int keep_one(struct dest *d, struct dest_file *f, uint64_t i, uint8_t *sc
 	int fd = file_fd(d, f);
 	if (fd < 0)
 		return 0; /* has failed for a reason of its own */
-	return f->sparse ? write_sparse(fd, scratch, n, i * f->map.chunk) : write_all(fd, scratch, n, i * f->map.chunk);
+	return f->sparse ? write_sparse(fd, scratch, n, i * f->map.chunk)
+			 : write_all(fd, scratch, n, i * f->map.chunk);
 }
 
 static void run_keep(struct dest *d, struct worker *w, struct dest_job *job)
@@ -453,8 +467,8 @@ static int commit_name(struct dest *d, struct dest_file *f)
 	return rc;
 }
 
-static void receive_small(struct dest *d, struct dest_job *job, struct dest_file *f, const struct frame_packed *p,
-			  const uint8_t *content)
+static void receive_small(struct dest *d, struct dest_job *job, struct dest_file *f,
+			  const struct frame_packed *p, const uint8_t *content)
 {
 	uint8_t digest[DIGEST_BYTES];
 	digest_chunk(d->seed, content, p->size, digest);
@@ -504,7 +518,8 @@ static void run_pack(struct dest *d, struct worker *w, struct dest_job *job)
 		const uint8_t *bytes = rd_take(&content, p.size);
 		struct dest_file *f = bytes ? claim(d, p.file) : NULL;
 		if (!f) {
-			job->violation = bytes ? "a PACK carries a file that is not wanted" : "a PACK is too short";
+			job->violation =
+				bytes ? "a PACK carries a file that is not wanted" : "a PACK is too short";
 			return;
 		}
 		job->files[job->file_count++] = f;
@@ -646,7 +661,8 @@ int dest_finish(struct dest *d)
 	int rc = d->dirs_fd >= 0 ? plan_apply_dirs(d) : 0;
 	if (d->root)
 		root_tidy(d->root);
-	if (rc == 0 && d->root && d->cfg->sync != SYNC_NONE && atomic_load(&d->wrote) && syncfs(root_fd(d->root)) < 0)
+	if (rc == 0 && d->root && d->cfg->sync != SYNC_NONE && atomic_load(&d->wrote) &&
+	    syncfs(root_fd(d->root)) < 0)
 		rc = -errno;
 	return rc;
 }

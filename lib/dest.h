@@ -68,7 +68,7 @@ struct dest_file {
 	uint64_t needs;	    /* chunks asked for after a keep failed */
 	uint64_t have_next; /* first chunk no HAVE has told of yet */
 	struct dest_file *have_link, *active_link; /* queues of the wire thread */
-	uint64_t checkpoint_ms; /* of the last one, or of the first unrecorded chunk */
+	uint64_t checkpoint_ms;			   /* of the last one, or of the first unrecorded chunk */
 	bool checkpointing, ended;
 	struct digest_sum sum_done; /* stream: of what is written */
 	uint64_t written, recorded; /* stream: bytes, in order */
@@ -112,14 +112,14 @@ struct dest_planned {
 struct dest_job {
 	enum dest_job_kind kind;
 	uint32_t cost;
-	struct buf *body; /* of the message; the stage owns it */
+	struct buf *body;	/* of the message; the stage owns it */
 	struct dest_file *file; /* DATA, HOLE, END */
 	struct frame_data data;
 	struct frame_hole hole;
 	struct frame_keep keep;
 	struct frame_end end;
 	uint64_t have_first, have_count; /* HAVE: chunks to tell of */
-	uint64_t first; /* PLAN: id of the first entry */
+	uint64_t first;			 /* PLAN: id of the first entry */
 	uint16_t count;
 
 	/* outcome */
@@ -147,13 +147,14 @@ struct dest_file *dest_find(struct dest *d, uint64_t id);
 void dest_forget(struct dest *d, struct dest_file *f);
 /* The stream of this session as its journal knows it, in the table; NULL when there is none. */
 struct dest_file *dest_take_up(struct dest *d);
-/* Frees a file that is not in the table. What is unfinished of a large one stays on disk, with its journal. */
+/* Frees a file that is not in the table. What is unfinished of a large one stays on disk, with its journal.
+ */
 void dest_file_free(struct dest *d, struct dest_file *f);
 /* Records why a file will not be committed; the first reason stays. */
 void dest_fail(struct dest_file *f, enum haul_rc rc, int sys);
 
-/* Commits files that are DEST_WRITTEN: syncs as configured, renames, syncs directories; sets code and sys. Runs
- * in the commit stage. */
+/* Commits files that are DEST_WRITTEN: syncs as configured, renames, syncs directories; sets code and sys.
+ * Runs in the commit stage. */
 void dest_commit(struct dest *d, struct dest_file **files, size_t count);
 /* Modes and times of all directories, the last sync, .haul away. 0 or -errno. */
 int dest_finish(struct dest *d);

@@ -42,8 +42,12 @@ enum haul_rc engine_init(struct engine *e, const struct engine_setup *set)
 {
 	const struct haul_config *cfg = set->cfg;
 	uint64_t now = clock_now_ms();
-	*e = (struct engine){.set = *set, .conn = {-1, -1, 0, false, false}, .phase_deadline = UINT64_MAX,
-			     .attempt_deadline = UINT64_MAX, .redial_at = now, .progress_at = now + PROGRESS_MS};
+	*e = (struct engine){.set = *set,
+			     .conn = {-1, -1, 0, false, false},
+			     .phase_deadline = UINT64_MAX,
+			     .attempt_deadline = UINT64_MAX,
+			     .redial_at = now,
+			     .progress_at = now + PROGRESS_MS};
 	size_t block = (cfg->chunk > CHUNK_DEFAULT_BYTES ? CHUNK_MAX_BYTES : CHUNK_DEFAULT_BYTES) + 4096;
 	e->blocks = blocks_new(block, BLOCKS_KEEP);
 	e->opening_cap = sizeof((struct handshake *)0)->out;
@@ -126,7 +130,8 @@ void engine_finish(struct engine *e)
 static uint16_t reason_code(const struct engine *e, enum haul_rc rc)
 {
 	if (rc == HAUL_SIGNAL)
-		return e->set.ops->role == ROLE_RECEIVER ? REASON_GOAWAY : (uint16_t)haul_rc_status(HAUL_LINK_LOST);
+		return e->set.ops->role == ROLE_RECEIVER ? REASON_GOAWAY
+							 : (uint16_t)haul_rc_status(HAUL_LINK_LOST);
 	return (uint16_t)haul_rc_status(rc);
 }
 
@@ -160,7 +165,9 @@ static void interrupted(struct engine *e, int signal)
 {
 	struct haul_err err = {.signal = signal};
 	haul_fail(&err, HAUL_SIGNAL, 0, NULL, "interrupted by %s; run the same command again to continue",
-		  signal == SIGINT ? "SIGINT" : signal == SIGHUP ? "SIGHUP" : "SIGTERM");
+		  signal == SIGINT   ? "SIGINT"
+		  : signal == SIGHUP ? "SIGHUP"
+				     : "SIGTERM");
 	engine_abort(e, &err);
 }
 
@@ -181,7 +188,8 @@ static void act_on_probe(struct engine *e, uint64_t now)
 		e->set.ops->prove(e->set.self);
 	} else if (!up || now >= e->probe_at + HOLDER_PROBE_MS) {
 		struct haul_err err = {0};
-		haul_fail(&err, HAUL_LINK_LOST, 0, NULL, "superseded: another run of the same transfer has taken over");
+		haul_fail(&err, HAUL_LINK_LOST, 0, NULL,
+			  "superseded: another run of the same transfer has taken over");
 		engine_abort(e, &err);
 		e->phase = ENGINE_OVER;
 	}
@@ -234,9 +242,9 @@ static void on_event(struct engine *e, struct link_event *ev)
 {
 	switch (ev->type) {
 	case LINK_MESSAGE:
-		if (e->phase >= ENGINE_FINISHING || engine_step(e, ev->frame, e->set.ops->role == ROLE_SENDER
-									  ? ROLE_RECEIVER
-									  : ROLE_SENDER) != HAUL_OK) {
+		if (e->phase >= ENGINE_FINISHING ||
+		    engine_step(e, ev->frame,
+				e->set.ops->role == ROLE_SENDER ? ROLE_RECEIVER : ROLE_SENDER) != HAUL_OK) {
 			buf_put(ev->body);
 			return;
 		}
@@ -267,8 +275,8 @@ static void connection_failed(struct engine *e, enum wire_rc rc, const struct wi
 		return;
 	}
 	struct haul_err err = {.at = w->at};
-	haul_fail(&err, rc == WIRE_NOMEM ? HAUL_NO_MEMORY : HAUL_PROTOCOL, 0, e->set.dial ? e->set.dial->text : "peer",
-		  "%s (%llu)", w->check, (unsigned long long)w->at);
+	haul_fail(&err, rc == WIRE_NOMEM ? HAUL_NO_MEMORY : HAUL_PROTOCOL, 0,
+		  e->set.dial ? e->set.dial->text : "peer", "%s (%llu)", w->check, (unsigned long long)w->at);
 	engine_abort(e, &err);
 }
 
@@ -401,7 +409,8 @@ static void act_on_clock(struct engine *e)
 		if (e->settled)
 			e->phase = ENGINE_OVER; /* all is committed; the sender never came for the verdict */
 		else if (e->was_up)
-			end_by_clock(e, HAUL_LINK_LOST, "link lost and not regained; run the same command again to continue");
+			end_by_clock(e, HAUL_LINK_LOST,
+				     "link lost and not regained; run the same command again to continue");
 		else
 			end_by_clock(e, HAUL_CONNECT, "could not connect: nobody answered in time");
 		return;
@@ -421,7 +430,8 @@ static void act_on_phase(struct engine *e, uint64_t now)
 	else if (e->phase > ENGINE_DRAINING && now >= e->phase_deadline)
 		e->phase = ENGINE_OVER;
 	/* FIN is out: half-close, so that the peer reads it before our close can turn into a reset */
-	if (e->phase == ENGINE_FINISHING && e->link.finned && e->link.peer_finned && !e->link.channel.slot_count)
+	if (e->phase == ENGINE_FINISHING && e->link.finned && e->link.peer_finned &&
+	    !e->link.channel.slot_count)
 		e->phase = ENGINE_OVER;
 }
 
@@ -430,7 +440,8 @@ static void act_on_phase(struct engine *e, uint64_t now)
 static int timeout_of(const struct engine *e, uint64_t now, uint64_t deadline)
 {
 	if (e->conn_open && !e->write_blocked)
-		deadline = least(deadline, after(now, pace_wait_ms(&e->pace) ? pace_wait_ms(&e->pace) : UINT64_MAX));
+		deadline = least(deadline,
+				 after(now, pace_wait_ms(&e->pace) ? pace_wait_ms(&e->pace) : UINT64_MAX));
 	if (deadline <= now) /* what is due may need the socket: then its readiness wakes us, not the clock */
 		return e->write_blocked ? 5 : 0;
 	return deadline - now > 60000 ? 60000 : (int)(deadline - now);
@@ -480,7 +491,8 @@ static void wait_for_something(struct engine *e)
 		read_signals(e);
 	if (e->set.handoff_fd >= 0)
 		engine_conn_accept(e);
-	if (!e->conn_open || e->phase == ENGINE_OVER || !(fds[conn_at].revents & (POLLIN | POLLHUP | POLLERR)))
+	if (!e->conn_open || e->phase == ENGINE_OVER ||
+	    !(fds[conn_at].revents & (POLLIN | POLLHUP | POLLERR)))
 		return;
 	if (e->hs)
 		engine_conn_shake(e);

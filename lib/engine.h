@@ -35,7 +35,8 @@ struct engine;
 
 struct engine_ops {
 	enum frame_role role;
-	/* A message arrived and is legal in this state; ev->body moves to the role, which owes link_consume. */
+	/* A message arrived and is legal in this state; ev->body moves to the role, which owes link_consume.
+	 */
 	enum haul_rc (*message)(void *self, struct link_event *ev);
 	/* Called after every wake-up: do what can be done without waiting. */
 	enum haul_rc (*pump)(void *self);
@@ -62,7 +63,7 @@ struct engine_setup {
 	struct event_bus *bus;
 	const struct engine_ops *ops;
 	void *self;
-	const uint8_t *session_id; /* 16 bytes */
+	const uint8_t *session_id;   /* 16 bytes */
 	const struct endpoint *dial; /* initiator; NULL for a responder */
 	const char *subdir;	     /* initiator that sends: below the receiver's root, or NULL */
 	int handoff_fd;		     /* responder: a socket that brings further connections, or -1 */
@@ -84,8 +85,8 @@ struct engine {
 	struct session session;
 	struct metrics metrics;
 	struct blocks *blocks;
-	struct haul_err err;   /* why it ended; rc OK for a good end */
-	struct haul_err also;  /* the next thing that went wrong after that */
+	struct haul_err err;  /* why it ended; rc OK for a good end */
+	struct haul_err also; /* the next thing that went wrong after that */
 	bool err_from_peer;
 	uint64_t probe_at; /* challenged (lib/holder.h): when; 0: not */
 	bool session_gone; /* the peer does not know this session (any more) */
@@ -112,7 +113,9 @@ struct engine {
 	struct pace pace;
 	bool write_blocked;
 	uint64_t progress_at, progress_said;
-	struct { uint64_t t_ms, bytes; } sample[16];
+	struct {
+		uint64_t t_ms, bytes;
+	} sample[16];
 	unsigned samples;
 	bool flushed_anything;
 };

@@ -131,7 +131,11 @@ static void welcomed(struct engine *e)
 		attached(e, received);
 		return;
 	}
-	wire_abort(e, rc == WIRE_LOST ? HAUL_NO_RESUME : rc == WIRE_NOMEM ? HAUL_NO_MEMORY : HAUL_PROTOCOL, &err);
+	wire_abort(e,
+		   rc == WIRE_LOST    ? HAUL_NO_RESUME
+		   : rc == WIRE_NOMEM ? HAUL_NO_MEMORY
+				      : HAUL_PROTOCOL,
+		   &err);
 }
 
 static void refused(struct engine *e)
@@ -140,10 +144,11 @@ static void refused(struct engine *e)
 	struct haul_err err = {0};
 	if (r->code == REASON_NO_SESSION) {
 		e->session_gone = true;
-		haul_fail(&err, HAUL_LINK_LOST, 0, e->set.dial->text, "the receiver does not know this session any more");
+		haul_fail(&err, HAUL_LINK_LOST, 0, e->set.dial->text,
+			  "the receiver does not know this session any more");
 	} else {
-		haul_fail(&err, haul_rc_from_status(r->code), 0, e->set.dial->text, "refused: %.*s", (int)r->text.n,
-			  (const char *)r->text.p);
+		haul_fail(&err, haul_rc_from_status(r->code), 0, e->set.dial->text, "refused: %.*s",
+			  (int)r->text.n, (const char *)r->text.p);
 	}
 	e->err_from_peer = true;
 	engine_abort(e, &err);
@@ -171,7 +176,8 @@ void engine_conn_shake(struct engine *e)
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n <= 0) {
-			engine_conn_lost(e, n ? strerror(errno) : "closed before the handshake was answered", "peer");
+			engine_conn_lost(e, n ? strerror(errno) : "closed before the handshake was answered",
+					 "peer");
 			return;
 		}
 		struct wire_err err = {0};
@@ -264,7 +270,8 @@ void engine_conn_dial(struct engine *e, uint64_t now)
 	if (e->dial) {
 		step_dial(e);
 	} else if (!e->conn_open && now >= e->redial_at) {
-		e->attempt_deadline = now + (e->set.cfg->connect_ms < ATTEMPT_MS ? e->set.cfg->connect_ms : ATTEMPT_MS);
+		e->attempt_deadline =
+			now + (e->set.cfg->connect_ms < ATTEMPT_MS ? e->set.cfg->connect_ms : ATTEMPT_MS);
 		int rc = dial_start(e->set.dial, e->set.cfg, &e->dial);
 		if (rc < 0 && rc != -EINPROGRESS) {
 			char text[128];
@@ -312,7 +319,10 @@ enum haul_rc engine_adopt(struct engine *e, struct handoff *h)
 	set_opening(e, hs);
 	enum wire_rc rc = link_attach(&e->link, hs, received, hs->attach.granted, now, &err);
 	if (rc != WIRE_OK)
-		return wire_abort(e, rc == WIRE_LOST ? HAUL_NO_RESUME : rc == WIRE_NOMEM ? HAUL_NO_MEMORY : HAUL_PROTOCOL,
+		return wire_abort(e,
+				  rc == WIRE_LOST    ? HAUL_NO_RESUME
+				  : rc == WIRE_NOMEM ? HAUL_NO_MEMORY
+						     : HAUL_PROTOCOL,
 				  &err);
 	attached(e, received);
 	return HAUL_OK;
@@ -336,10 +346,13 @@ int handoff_send(int socket, const struct handoff *h)
 		struct cmsghdr align;
 	} control = {0};
 	struct iovec iov = {(void *)(uintptr_t)h, sizeof *h};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof control.buf};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.buf,
+			     .msg_controllen = sizeof control.buf};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	*c = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+	*c = (struct cmsghdr){
+		.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
 	memcpy(CMSG_DATA(c), &h->conn.in, sizeof(int));
 	return sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
@@ -351,8 +364,10 @@ int handoff_receive(int socket, struct handoff *h)
 		struct cmsghdr align;
 	} control = {0};
 	struct iovec iov = {h, sizeof *h};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof control.buf};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.buf,
+			     .msg_controllen = sizeof control.buf};
 	ssize_t n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	if (n < 0)
 		return -errno;

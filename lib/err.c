@@ -16,7 +16,8 @@ static const struct {
 #undef X
 };
 
-enum haul_rc haul_fail(struct haul_err *e, enum haul_rc rc, int sys, const char *subject, const char *fmt, ...)
+enum haul_rc haul_fail(struct haul_err *e, enum haul_rc rc, int sys, const char *subject, const char *fmt,
+		       ...)
 {
 	if (e->rc != HAUL_OK)
 		return rc;

@@ -48,9 +48,9 @@ enum haul_rc { HAUL_ERRORS(X) HAUL_RC_COUNT };
  */
 struct haul_err {
 	enum haul_rc rc;
-	int sys;	/* errno, 0 if none */
-	int signal;	/* for HAUL_SIGNAL */
-	uint64_t at;	/* offset or position of the check that failed, if it has one */
+	int sys;     /* errno, 0 if none */
+	int signal;  /* for HAUL_SIGNAL */
+	uint64_t at; /* offset or position of the check that failed, if it has one */
 	char subject[HAUL_SUBJECT_MAX];
 	char why[HAUL_WHY_MAX];
 };
@@ -70,9 +70,9 @@ int haul_exit_status(const struct haul_err *e);
 
 /* Table look-ups; any rc is answered. */
 int haul_rc_status(enum haul_rc rc);
-const char *haul_rc_name(enum haul_rc rc);	/* "LINK_LOST" */
+const char *haul_rc_name(enum haul_rc rc); /* "LINK_LOST" */
 const char *haul_rc_text(enum haul_rc rc);
-const char *haul_rc_class(enum haul_rc rc);	/* "ok", "human", "again", "bug" */
+const char *haul_rc_class(enum haul_rc rc);	   /* "ok", "human", "again", "bug" */
 enum haul_rc haul_rc_from_status(unsigned status); /* HAUL_PROTOCOL for a status not in the table */
 
 /* Which of these errno values mean "no space or quota" (HAUL_NO_SPACE), else HAUL_IO. */

@@ -58,7 +58,8 @@ size_t journal_get_header(const uint8_t *p, size_t n, struct journal_header *h)
 	struct rd check = rd_init(p + JOURNAL_HEADER_BYTES - CHECK_BYTES, CHECK_BYTES);
 	size_t head = JOURNAL_HEADER_BYTES + padded(h->path_len);
 	if (magic != HEADER_MAGIC || rd_u64(&check) != XXH3_64bits(p, JOURNAL_HEADER_BYTES - CHECK_BYTES) ||
-	    h->path_len > PATH_MAX_BYTES || head > n || h->chunk < CHUNK_MIN_BYTES || h->chunk > CHUNK_MAX_BYTES)
+	    h->path_len > PATH_MAX_BYTES || head > n || h->chunk < CHUNK_MIN_BYTES ||
+	    h->chunk > CHUNK_MAX_BYTES)
 		return 0;
 	memcpy(h->path, p + JOURNAL_HEADER_BYTES, h->path_len);
 	return XXH3_64bits(h->path, h->path_len) == path_check ? head : 0;

@@ -4,10 +4,10 @@
  *   header   128 bytes, then the path, padded to a multiple of 64
  *   records  64 bytes each, 64-aligned, so that none straddles a sector
  *
- * A record is appended only after the data it speaks of was synced (or written, where the user wants no sync).
- * Reading stops at the first record with a wrong checksum, salt or sequence number: what follows is not
- * believed. The salt is random for each journal, so stale blocks of an older one never parse. Even what is
- * believed only proposes: a chunk counts once its digest was made again from disk.
+ * A record is appended only after the data it speaks of was synced (or written, where the user wants no
+ * sync). Reading stops at the first record with a wrong checksum, salt or sequence number: what follows is
+ * not believed. The salt is random for each journal, so stale blocks of an older one never parse. Even what
+ * is believed only proposes: a chunk counts once its digest was made again from disk.
  */
 #ifndef HAUL_LIB_JOURNAL_H
 #define HAUL_LIB_JOURNAL_H
@@ -19,12 +19,12 @@
 #include "lib/digest.h"
 #include "wire/limits.h"
 
-#define JOURNAL_HEADER_BYTES 128u
-#define JOURNAL_RECORD_BYTES 64u
+#define JOURNAL_HEADER_BYTES   128u
+#define JOURNAL_RECORD_BYTES   64u
 #define JOURNAL_HEAD_MAX_BYTES (JOURNAL_HEADER_BYTES + PATH_MAX_BYTES + JOURNAL_RECORD_BYTES)
 
 struct journal_header {
-	uint8_t session[16]; /* that began it */
+	uint8_t session[16];	    /* that began it */
 	uint64_t seed, stamp, size; /* size: UINT64_MAX for a stream of unknown length */
 	uint32_t chunk;
 	uint32_t mode;
@@ -36,7 +36,8 @@ struct journal_header {
 
 enum journal_type {
 	JOURNAL_CHUNK = 1, /* offset, length, digest: this chunk is on disk */
-	JOURNAL_LINK = 2,  /* offset of the link, length of the stream: all of it is on disk; epoch in digest[0..7] */
+	JOURNAL_LINK =
+		2, /* offset of the link, length of the stream: all of it is on disk; epoch in digest[0..7] */
 };
 
 struct journal_record {

@@ -149,7 +149,8 @@ static int renew(struct partial *p, const struct journal_header *want, const str
 	return rc;
 }
 
-int partial_open(struct root *root, const struct journal_header *want, struct chunk_map *map, struct partial **out)
+int partial_open(struct root *root, const struct journal_header *want, struct chunk_map *map,
+		 struct partial **out)
 {
 	struct partial *p = calloc(1, sizeof *p);
 	if (!p)
@@ -240,8 +241,8 @@ static int sync_state_dir(struct root *root)
 	return rc;
 }
 
-int partial_checkpoint(struct root *root, struct partial *p, const struct journal_record *records, size_t count,
-		       bool sync)
+int partial_checkpoint(struct root *root, struct partial *p, const struct journal_record *records,
+		       size_t count, bool sync)
 {
 	if (sync && fdatasync(p->fd) < 0)
 		return -errno;

@@ -21,7 +21,7 @@
 #include "lib/root.h"
 
 /* Smaller files are simply sent again. */
-#define PARTIAL_MIN_BYTES (8u << 20)
+#define PARTIAL_MIN_BYTES  (8u << 20)
 #define PARTIAL_CHUNKS_MAX (4u << 20)
 
 enum chunk_state {
@@ -61,10 +61,12 @@ void chunk_map_free(struct chunk_map *m);
 /* Raw bytes of chunk i. */
 uint32_t chunk_map_length(const struct chunk_map *m, uint64_t i);
 
-/* Opens or begins the partial for head->path (or head->session, for a stream), locked. Chunks that the journal
- * vouches for become CHUNK_HAVE in map (NULL for a stream). *out is the caller's; the seed to go on with is
+/* Opens or begins the partial for head->path (or head->session, for a stream), locked. Chunks that the
+ * journal vouches for become CHUNK_HAVE in map (NULL for a stream). *out is the caller's; the seed to go on
+ * with is
  * (*out)->head.seed. 0, -EBUSY when another live session holds it, or -errno. */
-int partial_open(struct root *root, const struct journal_header *head, struct chunk_map *map, struct partial **out);
+int partial_open(struct root *root, const struct journal_header *head, struct chunk_map *map,
+		 struct partial **out);
 
 /* Is there one of a stream? */
 bool partial_has_stream(struct root *root, const uint8_t session[static 16]);
@@ -74,8 +76,8 @@ int partial_find_stream(struct root *root, const uint8_t session[static 16], str
 
 /* Makes it survive: syncs the data (unless sync is false), then appends records. 0 or -errno; after a failed
  * sync nothing was recorded. */
-int partial_checkpoint(struct root *root, struct partial *p, const struct journal_record *records, size_t count,
-		       bool sync);
+int partial_checkpoint(struct root *root, struct partial *p, const struct journal_record *records,
+		       size_t count, bool sync);
 
 /* Closes. With forget, or when nothing was ever recorded, removes journal and data too. NULL is fine. */
 void partial_close(struct root *root, struct partial *p, bool forget);

@@ -8,8 +8,8 @@
 
 #include "lib/walk.h"
 
-#define FLAG_DRY_RUN	 1u
-#define FLAG_SKIP_NEWER	 2u
+#define FLAG_DRY_RUN	   1u
+#define FLAG_SKIP_NEWER	   2u
 #define FLAG_SKIP_EXISTING 4u
 #define FLAG_ONLY_EXISTING 8u
 #define FLAG_WHOLE_FILES   16u
@@ -173,7 +173,8 @@ static struct frame_verdict plan_single(struct dest *d, const struct frame_entry
 	return first ? plan_stream(d, d->only) : say_failed(HAUL_POLICY, 0);
 }
 
-static struct frame_verdict plan_entry(struct dest *d, const char *path, const struct frame_entry *e, const char *target)
+static struct frame_verdict plan_entry(struct dest *d, const char *path, const struct frame_entry *e,
+				       const char *target)
 {
 	int rc;
 	bool created, dry = d->flags & FLAG_DRY_RUN;
@@ -192,7 +193,8 @@ static struct frame_verdict plan_entry(struct dest *d, const char *path, const s
 	case ENTRY_SYMLINK:
 		if (!dry)
 			atomic_store_explicit(&d->wrote, true, memory_order_relaxed);
-		return dry ? say(PLAN_DONE) : say_errno(root_symlink(d->root, path, target, e->mtime_s, e->mtime_ns));
+		return dry ? say(PLAN_DONE)
+			   : say_errno(root_symlink(d->root, path, target, e->mtime_s, e->mtime_ns));
 	default: /* ENTRY_DIR_END */
 		return dry ? say(PLAN_DONE) : say_errno(remember_dir(d, path, e));
 	}
@@ -218,8 +220,13 @@ static int open_partial(struct dest *d, struct dest_file *f)
 	struct journal_header *h = calloc(1, sizeof *h);
 	if (!h)
 		return -ENOMEM;
-	*h = (struct journal_header){.seed = d->seed, .stamp = f->stamp, .size = f->size, .chunk = d->chunk,
-				     .mode = f->mode, .stream = f->stream, .path_len = (uint16_t)f->path_len};
+	*h = (struct journal_header){.seed = d->seed,
+				     .stamp = f->stamp,
+				     .size = f->size,
+				     .chunk = d->chunk,
+				     .mode = f->mode,
+				     .stream = f->stream,
+				     .path_len = (uint16_t)f->path_len};
 	memcpy(h->path, f->path, f->path_len);
 	memcpy(h->session, d->session, sizeof h->session);
 	int rc = partial_open(d->root, h, f->stream ? NULL : &f->map, &f->partial);
@@ -347,8 +354,8 @@ static bool put_in_table(struct dest *d, struct dest_file *f)
 	return free_slot;
 }
 
-static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, char *path, size_t *len, struct rd *r,
-			    struct wr *w)
+static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, char *path, size_t *len,
+			    struct rd *r, struct wr *w)
 {
 	struct frame_entry e;
 	struct dest_planned *p = &job->planned[id - job->first];

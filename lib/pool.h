@@ -37,7 +37,8 @@ size_t pool_count(const struct pool *p);
 /* Readable when pool_take may give something. pool_take clears it. */
 int pool_fd(const struct pool *p);
 
-/* Waits for what is running, joins, and gives every job still inside to drop (may be NULL). NULL p is fine. */
+/* Waits for what is running, joins, and gives every job still inside to drop (may be NULL). NULL p is fine.
+ */
 void pool_free(struct pool *p, void (*drop)(void *ctx, void *job));
 
 #endif

@@ -25,7 +25,8 @@ struct receiver_setup {
 };
 
 /* Is there the journal of a stream with this session id, to be taken up? */
-bool receiver_knows(const struct haul_config *cfg, const char *dir, const char *subdir, const uint8_t id[static 16]);
+bool receiver_knows(const struct haul_config *cfg, const char *dir, const char *subdir,
+		    const uint8_t id[static 16]);
 
 /* Runs one session to its end. The exit status is that of out->err. */
 enum haul_rc receiver_run(const struct receiver_setup *setup, struct session_outcome *out);

@@ -43,8 +43,8 @@ void scan_batch_free(struct scan_batch *b)
 
 static uint64_t stamp_digest(const struct stamp *s)
 {
-	uint64_t v[] = {s->dev,		       s->ino,		    s->size, (uint64_t)s->mtime_s,
-			(uint64_t)s->ctime_s, s->mtime_ns, s->ctime_ns};
+	uint64_t v[] = {s->dev,	     s->ino,	 s->size, (uint64_t)s->mtime_s, (uint64_t)s->ctime_s,
+			s->mtime_ns, s->ctime_ns};
 	return digest_stamp(v, sizeof v);
 }
 
@@ -83,7 +83,8 @@ static void scan_run(void *ctx, void *worker, void *job)
 {
 	struct scan_batch *b = job;
 	(void)ctx, (void)worker;
-	while (b->count < b->limit && b->problem_count < SCAN_PROBLEMS_MAX && b->body->len < SCAN_BATCH_BYTES) {
+	while (b->count < b->limit && b->problem_count < SCAN_PROBLEMS_MAX &&
+	       b->body->len < SCAN_BATCH_BYTES) {
 		struct entry e = {0};
 		struct haul_err *problem = &b->problems[b->problem_count];
 		haul_err_clear(problem);
@@ -93,7 +94,8 @@ static void scan_run(void *ctx, void *worker, void *job)
 			b->nothing_readable = walk_nothing_readable(b->walk);
 			return;
 		case WALK_PROBLEM:
-			if (e.path && problem->rc != HAUL_NO_SOURCE) /* events name things as the receiver sees them */
+			if (e.path &&
+			    problem->rc != HAUL_NO_SOURCE) /* events name things as the receiver sees them */
 				snprintf(problem->subject, sizeof problem->subject, "%s", e.path);
 			b->problem_count++;
 			continue;

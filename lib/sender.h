@@ -17,7 +17,7 @@ struct sender_setup {
 	const uint8_t *session_id;
 	const char *const *sources; /* paths; none for a stream */
 	size_t source_count;
-	bool stream;		    /* standard input, or cfg->from_cmd */
+	bool stream;		     /* standard input, or cfg->from_cmd */
 	const struct endpoint *dial; /* or NULL with first set: the receiver dialled */
 	struct handoff *first;
 	int handoff_fd, signal_fd;

@@ -16,11 +16,11 @@
 #include "lib/engine_conn.h"
 #include "lib/entropy.h"
 
-#define STRANGERS_MAX	 16u
-#define STRANGER_MS	 10000u
-#define SESSIONS_MAX	 256u
-#define WAITING_MAX	 256u
-#define EMFILE_PAUSE_MS	 100u
+#define STRANGERS_MAX	16u
+#define STRANGER_MS	10000u
+#define SESSIONS_MAX	256u
+#define WAITING_MAX	256u
+#define EMFILE_PAUSE_MS 100u
 
 struct stranger {
 	struct handoff *h; /* NULL: free */
@@ -169,7 +169,8 @@ static void let_wait(struct server *s, struct handoff *h, const char *subdir)
 	bool once = s->set->cfg->once && s->served_one;
 	if (s->set->cfg->overload != OVERLOAD_QUEUE || s->waiting_count >= most || s->signal || once) {
 		refuse(h, (uint16_t)haul_rc_status(HAUL_BUSY),
-		       once ? "the receiver serves another sender" : "the receiver serves as many senders as it may");
+		       once ? "the receiver serves another sender"
+			    : "the receiver serves as many senders as it may");
 		return;
 	}
 	struct waiting *w = &s->waiting[s->waiting_count++];
@@ -436,13 +437,15 @@ static enum haul_rc shake_single(struct handoff *h, struct haul_err *err)
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			continue;
 		if (n <= 0)
-			return haul_fail(err, HAUL_CONNECT, n ? errno : 0, "stdio", "closed before the handshake");
+			return haul_fail(err, HAUL_CONNECT, n ? errno : 0, "stdio",
+					 "closed before the handshake");
 		struct wire_err w = {0};
 		enum wire_rc rc = handshake_feed(&h->hs, b, (size_t)n, &w);
 		if (rc == WIRE_OK || rc == WIRE_MORE)
 			continue;
 		send_answer(h);
-		return haul_fail(err, rc == WIRE_VERSION ? HAUL_VERSION : HAUL_PROTOCOL, 0, "stdio", "%s", w.check);
+		return haul_fail(err, rc == WIRE_VERSION ? HAUL_VERSION : HAUL_PROTOCOL, 0, "stdio", "%s",
+				 w.check);
 	}
 	return HAUL_OK;
 }
@@ -466,7 +469,8 @@ static int serve_single(const struct serve_setup *setup, struct conn conn, struc
 	} else if (err->rc == HAUL_OK) {
 		struct serve_session session = {.first = h, .handoff_fd = -1};
 		memcpy(session.id, a->session, sizeof session.id);
-		snprintf(session.subdir, sizeof session.subdir, "%.*s", (int)a->subdir.n, (const char *)a->subdir.p);
+		snprintf(session.subdir, sizeof session.subdir, "%.*s", (int)a->subdir.n,
+			 (const char *)a->subdir.p);
 		status = setup->session(setup->ctx, &session);
 	}
 	free(h);

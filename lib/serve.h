@@ -1,6 +1,6 @@
 /*
- * serve: the listener. The parent accepts, bounds and routes; every session is a process of its own, so that a
- * fault ends one session and a memory limit is real.
+ * serve: the listener. The parent accepts, bounds and routes; every session is a process of its own, so that
+ * a fault ends one session and a memory limit is real.
  *
  *   accept ─▶ handshake up to ATTACH ─▶ a session that lives here? hand the socket to its process
  *                                       a fresh one? admit (fork), let it wait, or BUSY
@@ -36,8 +36,9 @@ struct serve_setup {
 
 /*
  * Listens at cfg->listen, tells where (--port-file, sd_notify), and serves until a signal comes, or with
- * cfg->once until the first session has ended. An address that is one connection already (stdio:, inetd style)
- * is served in this process. The exit status of that session, 0 after serving many, or -1 with err filled.
+ * cfg->once until the first session has ended. An address that is one connection already (stdio:, inetd
+ * style) is served in this process. The exit status of that session, 0 after serving many, or -1 with err
+ * filled.
  */
 int serve_at(const struct serve_setup *setup, struct haul_err *err);
 

@@ -18,7 +18,8 @@ const struct pool_ops sink_ops = {.run = sink_run};
 bool sink_wanted(const char *path)
 {
 	struct stat st;
-	return strcmp(path, "-") == 0 || (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode));
+	return strcmp(path, "-") == 0 ||
+	       (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode));
 }
 
 enum haul_rc sink_open(struct sink *s, const char *cmd, const char *path, struct haul_err *err)
@@ -118,7 +119,8 @@ static void sink_run(void *ctx, void *worker, void *arg)
 	(void)worker;
 	if (job->bytes)
 		put(s, job, buf_bytes(job->bytes), job->bytes->len);
-	for (uint64_t left = job->zeros; left && job->err.rc == HAUL_OK; left -= left < sizeof zeros ? left : sizeof zeros)
+	for (uint64_t left = job->zeros; left && job->err.rc == HAUL_OK;
+	     left -= left < sizeof zeros ? left : sizeof zeros)
 		put(s, job, zeros, left < sizeof zeros ? (size_t)left : sizeof zeros);
 	if (job->end)
 		finish(s, job);

@@ -24,8 +24,8 @@ struct sink_job {
 	struct buf *bytes; /* owned */
 	uint64_t zeros;
 	uint32_t cost; /* of the message it came from, for the taker */
-	bool end;	/* close, and wait for the consumer */
-	bool last;	/* of its file: the taker settles it */
+	bool end;      /* close, and wait for the consumer */
+	bool last;     /* of its file: the taker settles it */
 	uint64_t file;
 	struct haul_err err;
 };

@@ -7,7 +7,8 @@
 
 #include "wire/frame.h"
 
-/* After this many chunks of a file that did not shrink, only every n-th is tried, n doubling up to the cap. */
+/* After this many chunks of a file that did not shrink, only every n-th is tried, n doubling up to the cap.
+ */
 #define DULL_AFTER 2u
 #define DULL_CAP   16u
 
@@ -44,7 +45,8 @@ void source_file_free(struct source_file *f)
 	free(f);
 }
 
-bool source_file_have(struct source_file *f, uint32_t chunk, uint64_t first, const uint8_t *digests, size_t count)
+bool source_file_have(struct source_file *f, uint32_t chunk, uint64_t first, const uint8_t *digests,
+		      size_t count)
 {
 	if (!f->have) {
 		f->have_count = f->stamp.size / chunk + (f->stamp.size % chunk != 0);
@@ -172,11 +174,11 @@ enum read_status source_file_close(struct source_file *f)
 /* ---- packing ---- */
 
 /*
- * The payload is `raw` bytes in block at PAYLOAD_AT. Gives the block to send: packed into another one when that
- * is smaller, else the same; content begins at the payload. *codec says which.
+ * The payload is `raw` bytes in block at PAYLOAD_AT. Gives the block to send: packed into another one when
+ * that is smaller, else the same; content begins at the payload. *codec says which.
  */
-static struct buf *pack_payload(const struct source_config *cfg, struct codec_ctx *codec_ctx, struct buf *block,
-				uint32_t raw, int level, uint8_t *codec)
+static struct buf *pack_payload(const struct source_config *cfg, struct codec_ctx *codec_ctx,
+				struct buf *block, uint32_t raw, int level, uint8_t *codec)
 {
 	block->off = PAYLOAD_AT;
 	block->len = raw;
@@ -306,8 +308,8 @@ static void run_pack(const struct source_config *cfg, struct codec_ctx *codec_ct
 		at += p.size;
 	}
 	struct frame_pack head = {.count = (uint16_t)job->count, .raw = at};
-	block = pack_payload(cfg, codec_ctx, block, at, atomic_load_explicit(&cfg->level, memory_order_relaxed),
-			     &head.codec);
+	block = pack_payload(cfg, codec_ctx, block, at,
+			     atomic_load_explicit(&cfg->level, memory_order_relaxed), &head.codec);
 	uint8_t fields[PAYLOAD_AT];
 	struct wr fw = wr_init(fields, sizeof fields);
 	frame_put_pack(&fw, &head);

@@ -41,8 +41,8 @@ struct source_file {
 	atomic_uint dull; /* chunks in a row that did not shrink */
 
 	/* wire thread */
-	size_t jobs;   /* chunks of it inside the stage */
-	uint64_t next; /* offset of the next chunk to make */
+	size_t jobs;	/* chunks of it inside the stage */
+	uint64_t next;	/* offset of the next chunk to make */
 	bool submitted; /* no more chunks will be made */
 	uint64_t seed;	/* of its digests */
 	struct digest_sum sum;
@@ -61,7 +61,7 @@ struct send_job {
 	enum job_kind kind;
 	struct source_file *file; /* CHUNK, STREAM */
 	uint64_t offset;
-	uint32_t raw; /* bytes to read; bytes read */
+	uint32_t raw;		    /* bytes to read; bytes read */
 	struct source_file **files; /* PACK, owned */
 	size_t count;
 
@@ -84,11 +84,12 @@ struct source_config {
 
 #define LEVEL_STORED 0
 /* frame fields and packing headroom in front of a payload */
-#define PAYLOAD_AT MESSAGE_FIXED_MAX_BYTES
+#define PAYLOAD_AT   MESSAGE_FIXED_MAX_BYTES
 #define PACKED_BYTES 29u
 
 /* Notes that the receiver has these chunks of f, in order from the first; false when it cannot be right. */
-bool source_file_have(struct source_file *f, uint32_t chunk, uint64_t first, const uint8_t *digests, size_t count);
+bool source_file_have(struct source_file *f, uint32_t chunk, uint64_t first, const uint8_t *digests,
+		      size_t count);
 /* Notes that a chunk is to be sent in any case; false when out of memory or range. */
 bool source_file_need(struct source_file *f, uint32_t chunk, uint64_t i);
 

@@ -80,8 +80,8 @@ static void end_of_stream(struct stream_in *s, struct stream_piece *piece)
 	const char *why = command_wait(s->child, text);
 	s->child = 0;
 	if (why)
-		haul_fail(&piece->err, HAUL_COMMAND, 0, "--from-cmd", "the producer failed: %s; nothing was committed",
-			  why);
+		haul_fail(&piece->err, HAUL_COMMAND, 0, "--from-cmd",
+			  "the producer failed: %s; nothing was committed", why);
 }
 
 static void stream_run(void *ctx, void *worker, void *job)

@@ -299,7 +299,7 @@ deliver() {
 	# shellcheck disable=SC2086 # words
 	start_recv --once ${RECV_ARGS-} "$dir" || return
 	SENT=0
-	"$HAUL" send --json=send.json "$@" "$RECV_ADDR" >send.out 2>send.err </dev/null || SENT=$?
+	"$HAUL" send --connect=5s --reconnect=5s --json=send.json "$@" "$RECV_ADDR" >send.out 2>send.err </dev/null || SENT=$?
 	reap "$RECV_PID" || return
 	[ "$status" = - ] || [ "$SENT" -eq "$status" ] || fail "haul send: exit $SENT, want $status" "$(<send.err)"
 }

@@ -3,7 +3,7 @@
  *
  *   exhaustive   a small transfer both ways is cut behind every single byte of either direction, goes on, and is
  *                cut again at sampled bytes of the replay; for four windows; bytes in one piece and one at a time
- *   random       seeded schedules: cuts, half-open connections, flaps, stalls, cancels, all at random times
+ *   random       seeded schedules: cuts, half-open connections, flaps, stalls, cancels, crashes, at random times
  *
  * After every step: what was delivered is exactly once, in order, to the byte; what is held is bounded; and every
  * run ends. A failure names the one command that repeats it.
@@ -62,6 +62,7 @@ struct script {
 	int stall_side;
 	uint64_t stall_at;
 	uint64_t cancel_at[2];
+	uint64_t crash_at; /* side 1 forgets all but what is durable, and takes the session up again */
 };
 
 /* A message is a function of the seed, the side and its number. */
@@ -79,7 +80,8 @@ struct arrival {
 struct side {
 	struct link link;
 	struct conn *conn; /* the link's */
-	bool was_up, over;
+	bool was_up, over, crashed;
+	unsigned crashes;
 	uint64_t dial_at;
 
 	struct message out[MESSAGES_MAX];
@@ -246,6 +248,23 @@ static void check_delivery(struct world *w, int i, const struct link_event *ev)
 	figures.messages++;
 }
 
+static void init_link(struct world *w, int i)
+{
+	const struct script *script = &w->script;
+	struct link_config cfg = {.window = script->window[i],
+				  .ring = script->window[!i],
+				  .max_body = RECORD_BODY_MAX_BYTES,
+				  .keep_until_durable = script->keep[i],
+				  .reconnect_ms = i ? WAIT_MS : RECONNECT_MS,
+				  .credit_wait_ms = CREDIT_WAIT_MS,
+				  .idle_ms = IDLE_MS,
+				  .source = {get_counted, NULL}};
+	bool raised;
+	if (link_init(&w->side[i].link, &cfg, w->now, &raised) != WIRE_OK)
+		abort();
+	link_owed(&w->side[i].link, true, w->now);
+}
+
 /* ---- connections ---- */
 
 static void set_cut(struct world *w, struct conn *c)
@@ -364,6 +383,48 @@ static void side_up(struct world *w, int i, struct conn *c)
 	    (unsigned long long)s->link.channel.sent);
 }
 
+/* ---- a crash ---- */
+
+/* How many messages of a side end at or below an offset. */
+static size_t messages_below(const struct side *s, uint64_t offset)
+{
+	size_t n = 0;
+	for (uint64_t end = 0; n < s->count && (end += s->out[n].cost) <= offset;)
+		n++;
+	return n;
+}
+
+static void crash(struct world *w)
+{
+	struct side *s = &w->side[1];
+	if (s->over || s->crashed || s->crashes || w->now < w->script.crash_at)
+		return;
+	say(w, "side 1 crashes, %llu durable", (unsigned long long)s->link.durable_here);
+	side_down(w, 1, "crash");
+	s->got_end = s->link.durable_here;
+	s->got = s->consumed = messages_below(&w->side[0], s->got_end);
+	s->durable_at = 0;
+	s->told_cancel = false;
+	link_free(&s->link);
+	init_link(w, 1);
+	s->crashed = w->active = true;
+	s->crashes++;
+}
+
+/* What was received and is durable it knows; what the peer has of its own messages, the peer tells. */
+static void restore(struct world *w, uint64_t peer_has)
+{
+	struct side *s = &w->side[1];
+	link_free(&s->link);
+	init_link(w, 1);
+	link_restore(&s->link, s->got_end, peer_has);
+	s->next = messages_below(s, peer_has);
+	s->crashed = false;
+	s->moved_at = s->acked_at = s->down_at = w->now;
+	s->down_ms = 0;
+	say(w, "side 1 is back, received %llu, sent %llu", (unsigned long long)s->got_end, (unsigned long long)peer_has);
+}
+
 /* ---- the handshake ---- */
 
 static void answer(struct world *w, struct conn *c)
@@ -375,6 +436,8 @@ static void answer(struct world *w, struct conn *c)
 		handshake_refuse(hs, REASON_NO_SESSION, "over");
 		return;
 	}
+	if (s->crashed)
+		restore(w, hs->attach.received);
 	if (link_resumable(&s->link, hs->attach.received, &err) != WIRE_OK) {
 		if (s->conn && s->conn->number < c->number)
 			violation(w, "the newest connection cannot resume: %s", err.check);
@@ -694,7 +757,8 @@ static void turn(struct world *w, int i)
 			w->active = true;
 		}
 	}
-	if (s->over)
+	s->over |= s->crashed && w->side[!i].over; /* nobody will ask for it again */
+	if (s->over || s->crashed)
 		return;
 	consume(w, i);
 	produce(w, i);
@@ -722,7 +786,7 @@ static void dialler(struct world *w)
 static void canceller(struct world *w, int i)
 {
 	struct side *s = &w->side[i];
-	if (s->over || s->cancelled || w->now < w->script.cancel_at[i] || s->link.fin_due || s->link.finned)
+	if (s->over || s->crashed || s->cancelled || w->now < w->script.cancel_at[i] || s->link.fin_due || s->link.finned)
 		return;
 	char text[32];
 	snprintf(text, sizeof text, "first reason of %d", i);
@@ -753,13 +817,18 @@ static void check(struct world *w, int i)
 	if (l->ring.count > LINK_MESSAGES_MAX || l->cursor > l->ring.count)
 		violation(w, "side %d: %zu messages in the ring, cursor %zu", i, l->ring.count, l->cursor);
 	const struct link *peer = &w->side[!i].link;
+	if (!s->crashed && peer->expected > l->ring.end)
+		violation(w, "side %d: the peer has more than there is", i);
+	if (w->side[!i].crashes) /* and has given its totals back */
+		return;
 	if (l->credit.sent - peer->written > bound)
 		violation(w, "side %d: %llu raw bytes in flight", i, (unsigned long long)(l->credit.sent - peer->written));
 	if (peer->written > peer->expected || peer->expected - peer->written > bound)
 		violation(w, "side %d: %llu bytes taken and not consumed", !i,
 			  (unsigned long long)(peer->expected - peer->written));
-	if (peer->expected > l->ring.end || l->credit.acked > peer->written)
-		violation(w, "side %d: totals run ahead of each other", i);
+	if (l->credit.acked > peer->written)
+		violation(w, "side %d: acked %llu, written %llu", i, (unsigned long long)l->credit.acked,
+			  (unsigned long long)peer->written);
 }
 
 /* ---- a run ---- */
@@ -789,18 +858,7 @@ static void begin(struct world *w, const struct script *script)
 			w->large = 2;
 		if (w->large && script->random)
 			w->script.chop = 0;
-		struct link_config cfg = {.window = script->window[i],
-					  .ring = script->window[!i],
-					  .max_body = RECORD_BODY_MAX_BYTES,
-					  .keep_until_durable = script->keep[i],
-					  .reconnect_ms = i ? WAIT_MS : RECONNECT_MS,
-					  .credit_wait_ms = CREDIT_WAIT_MS,
-					  .idle_ms = IDLE_MS,
-					  .source = {get_counted, NULL}};
-		bool raised;
-		if (link_init(&s->link, &cfg, w->now, &raised) != WIRE_OK)
-			abort();
-		link_owed(&s->link, true, w->now);
+		init_link(w, i);
 	}
 }
 
@@ -819,7 +877,7 @@ static uint64_t next_time(const struct world *w)
 			if (w->conn[k].up[i])
 				at = sooner(at, w->conn[k].shaking[i] ? sooner(w->conn[k].notice[i], w->conn[k].give_up)
 								      : w->conn[k].notice[i]);
-		if (s->over)
+		if (s->over || s->crashed)
 			continue;
 		at = sooner(at, link_deadline(&s->link, w->now));
 		if (s->consumed < s->got && !consumer_stalled(w, i))
@@ -831,6 +889,8 @@ static uint64_t next_time(const struct world *w)
 		if (!s->cancelled && !s->link.fin_due && !s->link.finned)
 			at = sooner(at, w->script.cancel_at[i]);
 	}
+	if (!w->side[1].crashes && !w->side[1].over)
+		at = sooner(at, w->script.crash_at);
 	if (w->script.stall != STALL_NONE && w->now < w->script.stall_at)
 		at = sooner(at, w->script.stall_at);
 	return at;
@@ -842,6 +902,7 @@ static void step(struct world *w, int *spins)
 	dialler(w);
 	for (int i = 0; i < 2; i++)
 		canceller(w, i);
+	crash(w);
 	int first = chance(w, 2);
 	for (int k = 0; k < 2 && w->verdict == LINK_FINE; k++)
 		turn(w, first ^ k);
@@ -872,7 +933,7 @@ static void finish(struct world *w)
 	for (int i = 0; i < 2; i++) {
 		struct side *s = &w->side[i];
 		bool cut_short = w->verdict != LINK_FINE || s->link.cancelled || s->link.peer_cancelled;
-		if (!cut_short && s->got != w->side[!i].count)
+		if (!cut_short && !s->crashed && s->got != w->side[!i].count)
 			violation(w, "side %d got %zu of %zu messages", i, s->got, w->side[!i].count);
 		figures.replayed += s->link.replayed_bytes;
 		figures.dup += s->link.dup_bytes;
@@ -905,7 +966,8 @@ static struct script small(uint64_t window, size_t chop)
 			       .early = true,
 			       .messages = {5, 4},
 			       .chop = chop,
-			       .cancel_at = {NEVER, NEVER}};
+			       .cancel_at = {NEVER, NEVER},
+			       .crash_at = NEVER};
 }
 
 /* Every byte of the first connection, and of what follows each such cut every `stride`-th, shifted each time. */
@@ -959,6 +1021,12 @@ static struct script from_seed(uint64_t seed)
 	s.stall = kind == 0 ? STALL_CONSUMER : kind == 1 ? STALL_NETWORK : STALL_NONE;
 	s.stall_side = (int)prng_below(&p, 2);
 	s.stall_at = 1000 + prng_below(&p, 1500);
+	s.crash_at = NEVER;
+	/* a sender that can be asked again for what was not durable */
+	if (s.stall == STALL_NONE && s.cancel_at[1] == NEVER && prng_below(&p, 8) == 0) {
+		s.keep[0] = true;
+		s.crash_at = 1000 + prng_below(&p, 1500);
+	}
 	return s;
 }
 

@@ -781,6 +781,32 @@ static void a_peer_that_lost_data_takes_its_acks_back(void **state)
 	stop(r);
 }
 
+static void taken_up_by_another_process(void **state)
+{
+	(void)state;
+	struct rig *r = start_default();
+	link_restore(&r->l, 500, 300);
+	assert_true(link_received(&r->l) == 500 && link_grant(&r->l) == 500 + WINDOW);
+	assert_failed(r, attach(r, 299, 10000), WIRE_LOST, "no longer holds");
+	assert_failed(r, attach(r, 301, 10000), WIRE_VIOLATION, "never sent");
+	assert_int_equal(attach(r, 300, 350), WIRE_OK);
+	collect(r);
+	struct frame_ack ack = ack_of(saw(r, F_ACK));
+	assert_true(ack.written == 500 && ack.durable == 500 && ack.granted == 500 + WINDOW);
+	assert_int_equal(send(r, 50), WIRE_OK);
+	assert_int_equal(send(r, 1), WIRE_FULL);
+	collect(r);
+	assert_true(saw(r, F_DATA)->offset == 300);
+	assert_true(r->l.replayed_bytes == 0);
+	assert_int_equal(peer_message(r, 490, 10), WIRE_MORE);
+	assert_int_equal(r->events, 0);
+	assert_int_equal(peer_message(r, 500, 10), WIRE_MORE);
+	assert_int_equal(r->events, 1);
+	assert_int_equal(peer_ack(r, 350, 0, 360), WIRE_MORE);
+	assert_int_equal(r->l.ring.count, 0);
+	stop(r);
+}
+
 static void early_credit(void **state)
 {
 	(void)state;
@@ -1445,6 +1471,7 @@ int main(void)
 		cmocka_unit_test(a_newer_connection_replaces_the_older),
 		cmocka_unit_test(resume_that_cannot_be),
 		cmocka_unit_test(a_peer_that_lost_data_takes_its_acks_back),
+		cmocka_unit_test(taken_up_by_another_process),
 		cmocka_unit_test(early_credit),
 		cmocka_unit_test(early_credit_again),
 		cmocka_unit_test(what_was_not_sealed_early_is_skipped),

@@ -1,0 +1,222 @@
+#include "lib/receiver_impl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/holder.h"
+#include "lib/plan.h"
+#include "lib/walk.h"
+#include "wire/err.h"
+
+/* ---- messages in ---- */
+
+static enum haul_rc on_begin(struct receiver *r, struct span body)
+{
+	struct frame_begin b;
+	if (!frame_get_begin(body, &b) || b.chunk < CHUNK_MIN_BYTES || b.chunk > CHUNK_MAX_BYTES ||
+	    b.compare > 2)
+		return receiver_violation(r, "malformed BEGIN", body.n);
+	r->dest.seed = b.seed;
+	r->dest.chunk = b.chunk;
+	r->dest.compare = b.compare;
+	r->dest.flags = b.flags;
+	return HAUL_OK;
+}
+
+static enum haul_rc on_offer(struct receiver *r, struct dest_job *job, struct span body)
+{
+	struct frame_offer offer;
+	if (!frame_get_offer(body, &offer) || offer.first != r->next_offer || !offer.count ||
+	    offer.count > OFFER_ENTRIES_MAX)
+		return receiver_violation(r, "malformed OFFER", offer.first);
+	job->kind = r->stopped ? DEST_DROP : DEST_PLAN;
+	job->first = offer.first;
+	job->count = offer.count;
+	r->next_offer += offer.count;
+	pthread_mutex_lock(&r->dest.mu);
+	r->dest.next = r->next_offer;
+	pthread_mutex_unlock(&r->dest.mu);
+	return HAUL_OK;
+}
+
+/* The file a chunk is for, if it may take one. */
+static struct dest_file *receiving(struct receiver *r, uint64_t id)
+{
+	struct dest_file *f = dest_find(&r->dest, id);
+	if (!f)
+		return NULL;
+	pthread_mutex_lock(&r->dest.mu);
+	bool ok = f->state == DEST_WANTED || (f->state == DEST_RECEIVING && f->chunked);
+	f->chunked = ok;
+	f->state = DEST_RECEIVING;
+	pthread_mutex_unlock(&r->dest.mu);
+	return ok ? f : NULL;
+}
+
+static bool fits(const struct dest_file *f, uint64_t offset, uint64_t n)
+{
+	uint64_t limit = f->size == UINT64_MAX ? INT64_MAX : f->size;
+	return offset <= limit && n <= limit - offset;
+}
+
+/* Streams and sinks take their bytes in order only. */
+static bool in_order(struct receiver *r, struct dest_file *f, uint64_t offset, uint64_t n)
+{
+	bool must = r->sink_stage || f->stream;
+	if (must && offset != f->received)
+		return false;
+	f->received += n;
+	return true;
+}
+
+/* A file with a map takes each chunk once, whole, unless it asked for it again. */
+static bool chunk_may_come(struct dest_file *f, uint64_t offset, uint32_t n)
+{
+	if (!f->map.state)
+		return true;
+	uint64_t i = offset / f->map.chunk;
+	if (offset % f->map.chunk || i >= f->map.count || n != chunk_map_length(&f->map, i))
+		return false;
+	uint8_t state = f->map.state[i];
+	f->needs -= state == CHUNK_NEEDED;
+	f->map.state[i] = CHUNK_MOVING;
+	return state == CHUNK_ABSENT || state == CHUNK_HAVE || state == CHUNK_NEEDED;
+}
+
+static enum haul_rc on_data(struct receiver *r, struct dest_job *job, struct span body)
+{
+	struct frame_data *d = &job->data;
+	if (!frame_get_data(body, d) || d->raw != job->cost)
+		return receiver_violation(r, "malformed DATA", body.n);
+	struct dest_file *f = receiving(r, d->file);
+	if (!f || !fits(f, d->offset, d->raw) || !in_order(r, f, d->offset, d->raw))
+		return receiver_violation(r, "DATA for a file that is not wanted, or beyond its size",
+					  d->file);
+	if (!chunk_may_come(f, d->offset, d->raw))
+		return receiver_violation(r, "DATA for a chunk that is there or is none", d->offset);
+	f->fresh = true;
+	digest_sum_add(&f->sum, d->offset, d->digest);
+	job->kind = DEST_DATA;
+	job->file = f;
+	return HAUL_OK;
+}
+
+static enum haul_rc on_hole(struct receiver *r, struct dest_job *job, struct span body)
+{
+	struct frame_hole *h = &job->hole;
+	if (!frame_get_hole(body, h))
+		return receiver_violation(r, "malformed HOLE", body.n);
+	struct dest_file *f = receiving(r, h->file);
+	if (!f || !h->length || !fits(f, h->offset, h->length) || !in_order(r, f, h->offset, h->length))
+		return receiver_violation(r, "HOLE in a file that is not wanted, or beyond its size",
+					  h->file);
+	for (uint64_t at = h->offset; f->map.state && at < h->offset + h->length; at += f->map.chunk)
+		if (!chunk_may_come(f, at, chunk_map_length(&f->map, at / f->map.chunk)))
+			return receiver_violation(r, "HOLE over a chunk that is there or is none", at);
+	f->fresh = true;
+	job->kind = DEST_HOLE;
+	job->file = f;
+	return HAUL_OK;
+}
+
+static enum haul_rc on_keep(struct receiver *r, struct dest_job *job, struct span body)
+{
+	struct frame_keep *k = &job->keep;
+	if (!frame_get_keep(body, k) || !k->count || k->count > KEEP_CHUNKS_MAX)
+		return receiver_violation(r, "malformed KEEP", body.n);
+	struct dest_file *f = receiving(r, k->file);
+	if (!f || f->base == BASE_NONE || k->first >= f->map.count || k->count > f->map.count - k->first)
+		return receiver_violation(r, "KEEP for chunks that were not offered", k->first);
+	for (uint64_t i = k->first; i < k->first + k->count; i++) {
+		if (f->map.state[i] != CHUNK_HAVE)
+			return receiver_violation(r, "KEEP for a chunk that was not offered", i);
+		f->map.state[i] = CHUNK_MOVING;
+	}
+	job->kind = DEST_KEEP;
+	job->file = f;
+	return HAUL_OK;
+}
+
+static enum haul_rc on_end(struct receiver *r, struct dest_job *job, struct span body)
+{
+	if (!frame_get_end(body, &job->end))
+		return receiver_violation(r, "malformed END", body.n);
+	struct dest_file *f = receiving(r, job->end.file);
+	if (!f)
+		return receiver_violation(r, "END of a file that is not open", job->end.file);
+	job->kind = DEST_END;
+	job->file = f;
+	return HAUL_OK;
+}
+
+/* Raw bytes count against the quota before they are unpacked. */
+static void check_quota(struct receiver *r, const struct link_event *ev)
+{
+	if (ev->frame == F_DATA || ev->frame == F_PACK)
+		r->quota_used += ev->cost;
+	if (r->cfg->quota != SIZE_UNSET && r->quota_used > r->cfg->quota)
+		receiver_stop(r, HAUL_POLICY, 0, "the quota of this receiver is used up");
+}
+
+/* After a stop, what still comes is acked and dropped, so that the sender can say it is done. */
+static bool dropped(const struct receiver *r, uint8_t frame)
+{
+	return r->stopped && frame != F_BEGIN && frame != F_FINISH;
+}
+
+static enum haul_rc sort_message(struct receiver *r, struct dest_job *job, const struct link_event *ev)
+{
+	struct span body = {buf_bytes(ev->body), ev->body->len};
+	job->kind = DEST_DROP;
+	check_quota(r, ev);
+	if (dropped(r, ev->frame))
+		return HAUL_OK;
+	switch (ev->frame) {
+	case F_BEGIN:
+		return on_begin(r, body);
+	case F_OFFER:
+		r->flush_asked = false;
+		return on_offer(r, job, body);
+	case F_PACK:
+		r->flush_asked = false;
+		job->kind = DEST_PACK;
+		return HAUL_OK;
+	case F_DATA:
+		r->flush_asked = false;
+		return on_data(r, job, body);
+	case F_HOLE:
+		return on_hole(r, job, body);
+	case F_KEEP:
+		r->flush_asked = false;
+		return on_keep(r, job, body);
+	case F_END:
+		return on_end(r, job, body);
+	case F_FLUSH:
+		r->flush_asked = true;
+		return HAUL_OK;
+	default: /* F_FINISH: the session table lets nothing else through */
+		r->finish_asked = true;
+		return HAUL_OK;
+	}
+}
+
+enum haul_rc receiver_message(void *self, struct link_event *ev)
+{
+	struct receiver *r = self;
+	struct dest_job *job = calloc(1, sizeof *job);
+	if (!job) {
+		buf_put(ev->body);
+		return receiver_no_memory(r, "a message");
+	}
+	job->cost = ev->cost;
+	job->body = ev->body;
+	enum haul_rc rc = sort_message(r, job, ev);
+	if (rc != HAUL_OK) {
+		dest_job_free(job);
+		return rc;
+	}
+	r->inbox[(r->inbox_head + r->inbox_count++) % LINK_MESSAGES_MAX] = job;
+	return HAUL_OK;
+}
