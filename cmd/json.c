@@ -209,6 +209,7 @@ static void done_members(struct text *t, const struct event *ev)
 	number(t, "changed", m->changed);
 	number(t, "entries", m->entries);
 	number(t, "skipped_bytes", m->skipped_bytes);
+	number(t, "kept_bytes", m->kept_bytes);
 	number(t, "reconnects", m->reconnects);
 	number(t, "resent_bytes", m->resent_bytes);
 	number(t, "dup_bytes", m->dup_bytes);

@@ -24,7 +24,7 @@
  *   beneath                  names from elsewhere, and opening them without leaving a directory
  *   codec digest             zstd per chunk; XXH3-128 of content
  *   endpoint dial listen conn command   addresses; making connections; child processes
- *   backoff pace clock entropy          delays with jitter; --bwlimit; time; random bytes
+ *   backoff pace clock entropy lockfile delays with jitter; --bwlimit; time; random bytes
  *   events escape err config            what happened; how it is shown; the error table; what was asked
  * wire/  the conversation, sans-I/O
  *   frames.def frame     the protocol, once; its structs, encoders and decoders
@@ -85,11 +85,11 @@ static const struct {
 	{"-V", version_main},	       {"__complete", complete_main}, {"__options", options_main},
 };
 
-/* A closed descriptor 0, 1 or 2 would be taken by the first file we open. */
+/* A closed descriptor 0, 1 or 2 would be taken by the first file we open. Using it is still an error. */
 static void hold_standard_descriptors(void)
 {
 	for (int fd = 0; fd <= 2; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_WRONLY : O_RDONLY) != fd)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_RDONLY : O_WRONLY) != fd)
 			_exit(22);
 }
 

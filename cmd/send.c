@@ -8,6 +8,7 @@
 #include "cmd/report.h"
 #include "cmd/subcommands.h"
 #include "lib/entropy.h"
+#include "lib/lockfile.h"
 #include "lib/sender.h"
 #include "lib/serve.h"
 
@@ -28,6 +29,18 @@ static struct sender_setup setup_of(const struct options *o)
 	};
 }
 
+/* Sessions the receiver has forgotten, in a row, without anything gained between. */
+#define RESTARTS_MAX 5u
+
+/* The receiver was started anew: what it has committed is skipped, what it has begun is continued. */
+static void restart(struct report *report, uint8_t id[static 16])
+{
+	struct event ev = {.type = EV_RESUME};
+	ev.u.resume.verified = true;
+	event_emit(&report->bus, &ev);
+	entropy_fill(id, 16);
+}
+
 /* One session after another while the receiver keeps forgetting them and files can be read again. */
 static int push(const struct options *o, struct haul_err *err)
 {
@@ -35,7 +48,7 @@ static int push(const struct options *o, struct haul_err *err)
 	if (endpoint_parse_peer(o->peer, &dial, err) != HAUL_OK)
 		return -1;
 	struct report report;
-	struct session_outcome out;
+	struct session_outcome out = {0};
 	struct sender_setup setup = setup_of(o);
 	uint8_t id[16];
 	entropy_fill(id, sizeof id);
@@ -46,18 +59,28 @@ static int push(const struct options *o, struct haul_err *err)
 	setup.dial = &dial;
 	setup.signal_fd = signals_open();
 	struct metrics before = {0};
-	for (;;) {
+	int lock = -1;
+	if (o->cfg.lock_file)
+		lockfile_take(o->cfg.lock_file, o->peer, o->cfg.lock_wait_ms, &lock, &out.err);
+	for (unsigned barren = 0; out.err.rc == HAUL_OK; barren++) {
 		sender_run(&setup, &out);
+		bool gained = out.metrics.files || out.metrics.bytes;
 		session_add_metrics(&out.metrics, &before);
-		if (!out.session_gone || setup.stream)
+		if (before.reconnects && out.err.rc == HAUL_CONNECT)
+			out.err.rc = HAUL_LINK_LOST; /* it was there before */
+		if (!out.session_gone || setup.stream || barren >= RESTARTS_MAX)
 			break;
+		barren = gained ? 0 : barren;
 		before = out.metrics;
 		before.reconnects++;
-		entropy_fill(id, sizeof id);
+		restart(&report, id);
+		haul_err_clear(&out.err);
 	}
 	if (out.session_gone && setup.stream)
 		out.err.rc = HAUL_NO_RESUME;
 	int status = report_close(&report, &out);
+	if (lock >= 0)
+		close(lock);
 	endpoint_free(&dial);
 	*err = out.err;
 	return status;

@@ -296,6 +296,16 @@ static void on_done(struct tty *t, const struct event *ev)
 		print_stats(t, ev->u.done.m);
 }
 
+/* The plan is what was asked for: it goes to standard output. */
+static void on_dry_run(const struct event *ev)
+{
+	struct line l = {.len = 0};
+	add(&l, "would send %" PRIu64 " files, ", ev->u.plan.files);
+	add_size(&l, ev->u.plan.bytes);
+	printf("%s (%" PRIu64 " bytes)\n", l.text, ev->u.plan.bytes);
+	fflush(stdout);
+}
+
 void tty_event(void *ctx, const struct event *ev)
 {
 	struct tty *t = ctx;
@@ -323,6 +333,10 @@ void tty_event(void *ctx, const struct event *ev)
 		if (t->cfg->verbose > 2)
 			note(t, "state %s to %s%s%s", ev->u.state.from, ev->u.state.to,
 			     ev->u.state.why ? ": " : "", ev->u.state.why ? ev->u.state.why : "");
+		break;
+	case EV_PLAN:
+		if (t->cfg->dry_run)
+			on_dry_run(ev);
 		break;
 	case EV_DONE:
 		on_done(t, ev);

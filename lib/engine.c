@@ -74,6 +74,7 @@ enum haul_rc engine_init(struct engine *e, const struct engine_setup *set)
 		ev.u.warn.text = "raised to hold a full window and a chunk";
 		event_emit(set->bus, &ev);
 	}
+	e->deadline = after(now, cfg->deadline_ms);
 	backoff_init(&e->backoff, cfg->retry_min_ms, cfg->retry_max_ms);
 	pace_init(&e->pace, cfg->bwlimit, clock_now_ns());
 	return HAUL_OK;
@@ -399,6 +400,10 @@ static void say_progress(struct engine *e, uint64_t now)
 
 static void act_on_clock(struct engine *e)
 {
+	if (e->phase <= ENGINE_DRAINING && clock_now_ms() >= e->deadline) {
+		end_by_clock(e, HAUL_DEADLINE, "the deadline has come; run the same command again to continue");
+		return;
+	}
 	switch (link_tick(&e->link, clock_now_ms())) {
 	case LINK_FINE:
 		return;
@@ -451,6 +456,8 @@ static uint64_t next_deadline(const struct engine *e, uint64_t now)
 {
 	uint64_t at = least(link_deadline(&e->link, now), engine_conn_deadline(e));
 	at = least(at, e->phase_deadline);
+	if (e->phase <= ENGINE_DRAINING)
+		at = least(at, e->deadline);
 	if (e->probe_at)
 		at = least(at, e->probe_at + HOLDER_PROBE_MS);
 	at = least(at, e->set.ops->deadline(e->set.self));

@@ -88,6 +88,7 @@ struct engine {
 	struct haul_err err;  /* why it ended; rc OK for a good end */
 	struct haul_err also; /* the next thing that went wrong after that */
 	bool err_from_peer;
+	uint64_t deadline; /* --deadline, ms; UINT64_MAX none */
 	uint64_t probe_at; /* challenged (lib/holder.h): when; 0: not */
 	bool session_gone; /* the peer does not know this session (any more) */
 

@@ -31,6 +31,13 @@ static int claim_open(struct root *root, const char *name, int flags)
 	return root_state_open(root, claim, flags);
 }
 
+void holder_unclaim(struct root *root, const char *name)
+{
+	char claim[ROOT_TEMP_MAX + 8];
+	snprintf(claim, sizeof claim, "%s.pid", name);
+	root_temp_unlink(root, claim);
+}
+
 /* Without a claim nobody can challenge us: they answer busy, which is safe. */
 static void write_claim(struct root *root, const char *name, uint64_t proved_ms)
 {
@@ -39,7 +46,7 @@ static void write_claim(struct root *root, const char *name, uint64_t proved_ms)
 	if (fd < 0)
 		return;
 	if (pwrite(fd, &c, sizeof c, 0) != (ssize_t)sizeof c)
-		ftruncate(fd, 0);
+		holder_unclaim(root, name);
 	close(fd);
 }
 
@@ -55,13 +62,6 @@ static bool read_claim(struct root *root, const char *name, struct claim *c)
 void holder_prove(struct root *root, const char *name)
 {
 	write_claim(root, name, clock_now_ms());
-}
-
-void holder_unclaim(struct root *root, const char *name)
-{
-	char claim[ROOT_TEMP_MAX + 8];
-	snprintf(claim, sizeof claim, "%s.pid", name);
-	root_temp_unlink(root, claim);
 }
 
 static bool wait_gone(int pidfd, int ms)

@@ -136,7 +136,8 @@ int plan_apply_dirs(struct dest *d)
 		memcpy(path, s.p, s.n);
 		path[s.n] = '\0';
 		int rc = root_dir_meta(d->root, path, mode, mtime_s, mtime_ns);
-		if (rc < 0 && rc != -ENOENT)
+		/* what stands in the way of a directory was told when it was to be made */
+		if (rc < 0 && rc != -ENOENT && rc != -ENOTDIR && rc != -ELOOP)
 			worst = rc;
 		at += (size_t)n - r.n;
 	}
@@ -173,11 +174,32 @@ static struct frame_verdict plan_single(struct dest *d, const struct frame_entry
 	return first ? plan_stream(d, d->only) : say_failed(HAUL_POLICY, 0);
 }
 
+/* Directories and symlinks: what the rules about existing files leave alone; PLAN_SEND if they say nothing. */
+static struct frame_verdict left_alone(struct dest *d, const char *path, const struct frame_entry *e)
+{
+	struct stat st;
+	int rc = root_stat(d->root, path, &st);
+	if (rc == -ENOENT)
+		return say(d->flags & FLAG_ONLY_EXISTING ? PLAN_SKIP : PLAN_SEND);
+	if (rc < 0 || e->type == ENTRY_DIR)
+		return say(PLAN_SEND); /* making it says why not */
+	if (d->flags & FLAG_SKIP_EXISTING)
+		return say(PLAN_SKIP);
+	bool same = S_ISLNK(st.st_mode) && (uint64_t)st.st_size == e->target.n &&
+		    st.st_mtim.tv_sec == e->mtime_s && (uint32_t)st.st_mtim.tv_nsec == e->mtime_ns;
+	return d->cfg->overwrite == OVERWRITE_NO && !same ? say_failed(HAUL_POLICY, EEXIST) : say(PLAN_SEND);
+}
+
 static struct frame_verdict plan_entry(struct dest *d, const char *path, const struct frame_entry *e,
 				       const char *target)
 {
 	int rc;
 	bool created, dry = d->flags & FLAG_DRY_RUN;
+	if (e->type == ENTRY_DIR || e->type == ENTRY_SYMLINK) {
+		struct frame_verdict v = left_alone(d, path, e);
+		if (v.action != PLAN_SEND)
+			return v;
+	}
 	switch (e->type) {
 	case ENTRY_FILE:
 		return plan_file(d, path, e);

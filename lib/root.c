@@ -177,13 +177,13 @@ enum haul_rc root_open(const char *dir, const char *subdir, struct root **out, s
 		return haul_fail(err, HAUL_POLICY, 0, subdir, "subdirectory refused: %s", refused);
 	int fd = open_or_make(dir);
 	if (fd < 0)
-		return haul_fail(err, haul_rc_from_errno(-fd), -fd, dir, "cannot open the directory: %s",
+		return haul_fail(err, haul_rc_from_errno(-fd), 0, dir, "cannot open the directory: %s",
 				 strerror(-fd));
 	if (subdir)
 		fd = enter_subdir(fd, subdir);
 	if (fd < 0)
-		return haul_fail(err, haul_rc_from_errno(-fd), -fd, subdir,
-				 "cannot open the subdirectory: %s", strerror(-fd));
+		return haul_fail(err, fd == -ENOTDIR || fd == -ELOOP ? HAUL_POLICY : haul_rc_from_errno(-fd), 0,
+				 subdir, "cannot open the subdirectory: %s", strerror(-fd));
 	*out = root_new(fd);
 	if (*out)
 		return HAUL_OK;

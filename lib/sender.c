@@ -209,7 +209,7 @@ static enum haul_rc sender_pump(void *self)
 	note_blocked(s);
 	govern(s);
 	uint64_t unacked = content_in_ring(s);
-	s->m->acked = s->m->bytes > unacked ? s->m->bytes - unacked : 0;
+	s->m->acked = (s->m->bytes > unacked ? s->m->bytes - unacked : 0) + s->m->kept_bytes;
 	return HAUL_OK;
 }
 
@@ -360,6 +360,8 @@ static void judge(struct sender *s, struct session_outcome *out)
 		out->err = s->stop;
 	else if (s->refused && s->refused == s->m->failed && s->offered_files == 1)
 		haul_fail(&out->err, HAUL_POLICY, 0, NULL, "refused by the receiver's policy");
+	else if (s->unreadable && s->unreadable == s->offered_entries)
+		haul_fail(&out->err, HAUL_NO_SOURCE, s->why_unreadable, s->set.sources[0], "cannot be read");
 	else if (s->busy && s->busy == s->m->failed)
 		haul_fail(&out->err, HAUL_BUSY, 0, NULL, "another sender sends to the same file now");
 	else if (s->worst != HAUL_OK)

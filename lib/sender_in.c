@@ -98,6 +98,13 @@ static void would_send(struct sender *s, struct source_file *f)
 static void apply_verdict(struct sender *s, struct source_file *f, const struct frame_verdict *v)
 {
 	s->unanswered--;
+	if (s->cfg->dry_run && (v->action == 1 || v->action == 4)) {
+		s->would_files++;
+		s->would_bytes += f->stamp.size;
+		s->m->entries++;
+		sender_close_entry(s, f);
+		return;
+	}
 	switch (v->action) {
 	case 0:
 		if (f->type == ENTRY_FILE) {
@@ -186,6 +193,8 @@ static void not_sent(struct sender *s, struct source_file *f)
 	if (f->status == READ_VANISHED) {
 		sender_count_vanished(s, f);
 	} else if (f->status == READ_FAILED) {
+		s->unreadable++;
+		s->why_unreadable = f->sys;
 		sender_count_failed(s, f, HAUL_PARTIAL, f->sys, "cannot be read");
 	} else {
 		s->m->changed++;
@@ -205,6 +214,21 @@ static void send_again(struct sender *s, struct source_file *f)
 	s->again[s->again_count++] = f;
 }
 
+/* --remove-source-files: it is committed over there, so it may go here. */
+static void remove_source(struct sender *s, const struct source_file *f)
+{
+	if (!s->cfg->remove_source_files || f->type != ENTRY_FILE)
+		return;
+	int rc = walk_remove(s->walk, f->source, f->source_path, &f->stamp);
+	if (rc == 0)
+		return;
+	sender_note_worst(s, HAUL_PARTIAL);
+	struct event ev = {.type = EV_WARN};
+	ev.u.warn.subject = f->path;
+	ev.u.warn.text = rc == -ESTALE ? "changed since it was sent: not removed" : "cannot be removed";
+	event_emit(s->set.bus, &ev);
+}
+
 static void apply_outcome(struct sender *s, struct source_file *f, const struct frame_outcome *o)
 {
 	bool changed = f->status == READ_CHANGED;
@@ -215,6 +239,7 @@ static void apply_outcome(struct sender *s, struct source_file *f, const struct 
 		file_event(s, f, FILE_SKIPPED, 0, NULL);
 		sender_close_entry(s, f);
 	} else if (o->code == 0) {
+		remove_source(s, f);
 		s->m->files++;
 		s->m->entries++;
 		file_event(s, f, FILE_COMMITTED, 0, NULL);
@@ -251,7 +276,7 @@ static enum haul_rc on_stop(struct sender *s, struct span body)
 	struct frame_stop stop;
 	if (!frame_get_stop(body, &stop))
 		return malformed(s, "malformed STOP", body.n);
-	haul_fail(&s->stop, haul_rc_from_status(stop.code), 0,
+	haul_fail(&s->stop, haul_rc_from_status(stop.code), stop.sys,
 		  s->set.dial ? s->set.dial->text : "the receiver", "%.*s", (int)stop.text.n,
 		  (const char *)stop.text.p);
 	s->stopped = true;
@@ -266,6 +291,19 @@ static enum haul_rc on_summary(struct sender *s, struct span body)
 	if (!s->stopped && summary.files != s->m->files)
 		return malformed(s, "the receiver committed another number of files than it said",
 				 summary.files);
+	if (!summary.durable && !s->cfg->dry_run && s->m->files) {
+		struct event ev = {.type = EV_WARN};
+		ev.u.warn.text =
+			"the receiver did not sync (--sync=none): a power cut may take back what was sent";
+		event_emit(s->set.bus, &ev);
+	}
+	if (s->cfg->dry_run) {
+		struct event ev = {.type = EV_PLAN};
+		ev.u.plan.files = s->would_files;
+		ev.u.plan.bytes = s->would_bytes;
+		ev.u.plan.final = true;
+		event_emit(s->set.bus, &ev);
+	}
 	s->engine.settled = true;
 	engine_finish(&s->engine);
 	return HAUL_OK;

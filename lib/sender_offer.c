@@ -109,7 +109,8 @@ static void scan_ended(struct sender *s, const struct scan_batch *b)
 {
 	s->scan_ended = true;
 	s->m->total_final = true;
-	sender_plan_event(s);
+	if (!s->cfg->dry_run) /* there the plan is what would be sent, and comes at the end */
+		sender_plan_event(s);
 	if (!b->nothing_readable && !b->no_memory)
 		return;
 	struct haul_err err = {0};

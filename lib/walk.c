@@ -586,3 +586,25 @@ int walk_open(const struct walk *w, unsigned source, const char *source_path, st
 	close(fd);
 	return -ESTALE;
 }
+
+int walk_remove(const struct walk *w, unsigned source, const char *source_path, const struct stamp *as)
+{
+	struct stamp now;
+	int fd = walk_open(w, source, source_path, &now);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	if (!stamp_equal(&now, as))
+		return -ESTALE;
+	/* the directory that holds it is found without following a link, and the name is removed there */
+	const char *slash = strrchr(source_path, '/');
+	char dir[ROOT_PATH_MAX + 1] = ".";
+	if (slash)
+		snprintf(dir, sizeof dir, "%.*s", (int)(slash - source_path), source_path);
+	int at = open_beneath(walk_source_fd(w, source), dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (at < 0)
+		return at;
+	int rc = unlinkat(at, slash ? slash + 1 : source_path, 0) < 0 ? -errno : 0;
+	close(at);
+	return rc;
+}

@@ -68,4 +68,7 @@ bool walk_nothing_readable(const struct walk *walk);
  * file). From any thread. */
 int walk_open(const struct walk *walk, unsigned source, const char *source_path, struct stamp *now);
 
+/* Removes a source file, unless it is no longer the version that `as` tells of (-ESTALE). 0 or -errno. */
+int walk_remove(const struct walk *walk, unsigned source, const char *source_path, const struct stamp *as);
+
 #endif

@@ -31,8 +31,8 @@ void link_restore(struct link *l, uint64_t expected, uint64_t sent)
 	assert(l->generation == 0 && l->ring.count == 0);
 	l->expected = l->written = l->durable_here = l->told_written = l->told_durable = expected;
 	l->ring.start = l->ring.end = sent;
-	l->credit.sent = l->credit.acked = sent;
-	l->durable = sent;
+	/* acked stays 0 until the peer says what it has written: what it has received may still take its window */
+	l->credit.sent = sent;
 }
 
 static void progress(struct link *l, uint64_t now)

@@ -757,7 +757,8 @@ static void turn(struct world *w, int i)
 			w->active = true;
 		}
 	}
-	s->over |= s->crashed && w->side[!i].over; /* nobody will ask for it again */
+	if (s->crashed && w->side[!i].over) /* nobody will ask for it again */
+		s->over = w->active = true;
 	if (s->over || s->crashed)
 		return;
 	consume(w, i);
@@ -819,7 +820,7 @@ static void check(struct world *w, int i)
 	const struct link *peer = &w->side[!i].link;
 	if (!s->crashed && peer->expected > l->ring.end)
 		violation(w, "side %d: the peer has more than there is", i);
-	if (w->side[!i].crashes) /* and has given its totals back */
+	if (s->crashed || w->side[!i].crashes) /* and has given its totals back */
 		return;
 	if (l->credit.sent - peer->written > bound)
 		violation(w, "side %d: %llu raw bytes in flight", i, (unsigned long long)(l->credit.sent - peer->written));

@@ -1,0 +1,15 @@
+/* --lock: at most one run at a time, by a lock that dies with its process. */
+#ifndef HAUL_LIB_LOCKFILE_H
+#define HAUL_LIB_LOCKFILE_H
+
+#include <stdint.h>
+
+#include "lib/err.h"
+
+/* Takes the lock on file, made if it is missing; waits for up to wait_ms. *fd holds it until it is closed.
+ * HAUL_BUSY when somebody else has it. file "" names one for this destination under $XDG_RUNTIME_DIR or /tmp.
+ */
+enum haul_rc lockfile_take(const char *file, const char *dest, uint64_t wait_ms, int *fd,
+			   struct haul_err *err);
+
+#endif
