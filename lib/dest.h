@@ -106,6 +106,7 @@ enum dest_job_kind { DEST_PLAN, DEST_HAVE, DEST_PACK, DEST_DATA, DEST_HOLE, DEST
 struct dest_planned {
 	struct dest_file *file; /* wanted */
 	uint8_t action, type;
+	uint16_t code, sys; /* when it failed */
 	uint64_t size;
 };
 

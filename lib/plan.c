@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "lib/walk.h"
@@ -283,6 +284,17 @@ static void open_old(struct dest *d, struct dest_file *f)
 	f->lazy = d->compare == COMPARE_CONTENT && old == f->size;
 }
 
+/* Does what is still missing fit? Asked before a large file begins, not after hours. */
+static bool has_room(const struct dest *d, const struct dest_file *f)
+{
+	struct statvfs st;
+	if (f->sparse || f->stream || fstatvfs(root_fd(d->root), &st) < 0)
+		return true;
+	uint64_t there = f->base == BASE_PARTIAL ? f->map.have * d->chunk : 0;
+	uint64_t missing = f->size > there ? f->size - there : 0;
+	return missing / st.f_frsize <= st.f_bavail;
+}
+
 /* From "send it" to how much of it need not be sent. */
 static struct frame_verdict prepare(struct dest *d, struct dest_file *f)
 {
@@ -293,6 +305,8 @@ static struct frame_verdict prepare(struct dest *d, struct dest_file *f)
 		int rc = open_partial(d, f);
 		if (rc < 0)
 			return rc == -EBUSY ? say_failed(HAUL_BUSY, EBUSY) : say_errno(rc);
+		if (!has_room(d, f))
+			return say_failed(HAUL_NO_SPACE, ENOSPC);
 	}
 	bool update = !f->stream && !(d->flags & FLAG_WHOLE_FILES) && f->base == BASE_NONE &&
 		      (d->compare == COMPARE_CONTENT || f->size > d->chunk);
@@ -404,6 +418,8 @@ static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, c
 		}
 		p->action = v.action;
 	}
+	p->code = v.code;
+	p->sys = v.sys;
 	frame_put_verdict(w, &v);
 	return NULL;
 }

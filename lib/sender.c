@@ -112,8 +112,10 @@ static void pump_stream(struct sender *s)
 
 static bool nothing_to_send(const struct sender *s)
 {
-	return !s->outbox_count && !s->ready_count && !s->current && !s->again_count &&
-	       pool_count(s->workers) == 0 && (!s->stream || s->stream_ended);
+	/* a receiver that takes no more makes all that is left to do pointless */
+	bool all_read = s->stopped || (!s->ready_count && !s->current && !s->again_count &&
+				       (!s->stream || s->stream_ended));
+	return all_read && !s->outbox_count && pool_count(s->workers) == 0;
 }
 
 /* Nothing more can be done before the receiver answers: ask it to commit, or say that this was all. */

@@ -32,7 +32,8 @@ size_t channel_space(struct channel *ch, struct iovec iov[static 2])
 {
 	size_t n = 0;
 	if (ch->record)
-		iov[n++] = (struct iovec){ch->record->data + ch->record->len, ch->record_length - ch->record->len};
+		iov[n++] = (struct iovec){ch->record->data + ch->record->len,
+					  ch->record_length - ch->record->len};
 	if (ch->stage_pos) {
 		memmove(ch->stage, ch->stage + ch->stage_pos, ch->stage_len - ch->stage_pos);
 		ch->stage_len -= ch->stage_pos;
@@ -55,8 +56,8 @@ void channel_filled(struct channel *ch, size_t n)
 }
 
 /* Opens one record at p and describes it; the body stays where it is. */
-static enum wire_rc open_record(struct channel *ch, const uint8_t *p, size_t length, struct channel_record *out,
-				struct wire_err *err)
+static enum wire_rc open_record(struct channel *ch, const uint8_t *p, size_t length,
+				struct channel_record *out, struct wire_err *err)
 {
 	size_t body_len;
 	if (!seal_open(&ch->rx, p, length, &body_len))
@@ -66,7 +67,8 @@ static enum wire_rc open_record(struct channel *ch, const uint8_t *p, size_t len
 		why = "a body is not as long as its head says";
 	if (!why && frame_class_of(out->head.type) == FRAME_CLASS_ATTACH)
 		why = "ATTACH or its answer after the handshake";
-	if (!why && frame_class_of(out->head.type) == FRAME_CLASS_CONTROL && body_len > CONTROL_BODY_MAX_BYTES)
+	if (!why && frame_class_of(out->head.type) == FRAME_CLASS_CONTROL &&
+	    body_len > CONTROL_BODY_MAX_BYTES)
 		why = "a control frame is too long";
 	if (why)
 		return wire_fail(err, WIRE_VIOLATION, why, out->head.type);
@@ -107,7 +109,8 @@ static enum wire_rc begin_large(struct channel *ch, size_t length, struct wire_e
 	return WIRE_MORE;
 }
 
-static enum wire_rc next_small(struct channel *ch, size_t length, struct channel_record *out, struct wire_err *err)
+static enum wire_rc next_small(struct channel *ch, size_t length, struct channel_record *out,
+			       struct wire_err *err)
 {
 	const uint8_t *p = ch->stage + ch->stage_pos + RECORD_LEN_BYTES;
 	ch->stage_pos += RECORD_LEN_BYTES + length;

@@ -3,8 +3,8 @@
  * channel_space, writes what channel_gather gives, and tells how much. A channel dies with its connection;
  * nothing in it survives, and a record that was cut is forgotten (the ring still has it).
  *
- * Inbound, small records are parsed where they were staged; a large one gets a block of its own as soon as its
- * length is known, and the rest of it is read straight into that block.
+ * Inbound, small records are parsed where they were staged; a large one gets a block of its own as soon as
+ * its length is known, and the rest of it is read straight into that block.
  */
 #ifndef HAUL_WIRE_CHANNEL_H
 #define HAUL_WIRE_CHANNEL_H
@@ -21,10 +21,11 @@
 #include "wire/seal.h"
 
 #define CHANNEL_STAGE_BYTES (64u << 10)
-/* Records sealed ahead of the socket. Few, so that control soon passes; enough for one writev of small ones. */
-#define CHANNEL_SLOTS	    16u
-#define CHANNEL_AHEAD_BYTES (256u << 10)
-#define CHANNEL_IOV_MAX	    (3u * CHANNEL_SLOTS)
+/* Records sealed ahead of the socket. Few, so that control soon passes; enough for one writev of small ones.
+ */
+#define CHANNEL_SLOTS	       16u
+#define CHANNEL_AHEAD_BYTES    (256u << 10)
+#define CHANNEL_IOV_MAX	       (3u * CHANNEL_SLOTS)
 #define CONTROL_BODY_MAX_BYTES (REASON_TEXT_MAX_BYTES + 32u)
 
 struct channel_slot {
@@ -51,7 +52,7 @@ struct channel {
 	size_t slot_written; /* bytes of the first slot that are out */
 	size_t ahead;	     /* bytes in slots */
 
-	uint64_t sent;	     /* offset behind the last message that is out in full, or that the peer had before */
+	uint64_t sent; /* offset behind the last message that is out in full, or that the peer had before */
 	uint64_t bytes_in, bytes_out;
 };
 

@@ -5,8 +5,9 @@
 
 /* A change of what this side waits for is told at most this often. */
 #define BLOCKED_TELL_MS 200u
-/* A new connection starts the credit and idle clocks anew, but not for ever: a peer that attaches and then moves
- * nothing for long, again and again, is given up. What breaks at once runs up the reconnect clock instead. */
+/* A new connection starts the credit and idle clocks anew, but not for ever: a peer that attaches and then
+ * moves nothing for long, again and again, is given up. What breaks at once runs up the reconnect clock
+ * instead. */
 #define FRUITLESS_MAX 3u
 
 enum wire_rc link_init(struct link *l, const struct link_config *cfg, uint64_t now, bool *raised)
@@ -31,7 +32,8 @@ void link_restore(struct link *l, uint64_t expected, uint64_t sent)
 	assert(l->generation == 0 && l->ring.count == 0);
 	l->expected = l->written = l->durable_here = l->told_written = l->told_durable = expected;
 	l->ring.start = l->ring.end = sent;
-	/* acked stays 0 until the peer says what it has written: what it has received may still take its window */
+	/* acked stays 0 until the peer says what it has written: what it has received may still take its
+	 * window */
 	l->credit.sent = sent;
 }
 
@@ -56,7 +58,8 @@ static bool something_is_owed(const struct link *l)
 {
 	if (l->ring.count)
 		return true;
-	/* a producer that is slow, and says so, owes nothing; neither does anybody while this side has work */
+	/* a producer that is slow, and says so, owes nothing; neither does anybody while this side has work
+	 */
 	return l->owed && l->unwritten == 0 && l->blocked_peer != 1;
 }
 
@@ -131,13 +134,16 @@ enum wire_rc link_attach_early(struct link *l, const struct handshake *hs, uint6
 static enum wire_rc resume_at(const struct link *l, uint64_t received, size_t *at, struct wire_err *err)
 {
 	if (received > l->ring.end)
-		return wire_fail(err, WIRE_VIOLATION, "the peer expects an offset that was never sent", received);
+		return wire_fail(err, WIRE_VIOLATION, "the peer expects an offset that was never sent",
+				 received);
 	*at = ring_find(&l->ring, received);
 	if (*at != SIZE_MAX)
 		return WIRE_OK;
 	return received < l->ring.start
-		       ? wire_fail(err, WIRE_LOST, "the ring no longer holds the offset the peer expects", received)
-		       : wire_fail(err, WIRE_VIOLATION, "the peer expects an offset inside a message", received);
+		       ? wire_fail(err, WIRE_LOST, "the ring no longer holds the offset the peer expects",
+				   received)
+		       : wire_fail(err, WIRE_VIOLATION, "the peer expects an offset inside a message",
+				   received);
 }
 
 enum wire_rc link_resumable(const struct link *l, uint64_t received, struct wire_err *err)
@@ -146,8 +152,10 @@ enum wire_rc link_resumable(const struct link *l, uint64_t received, struct wire
 	return resume_at(l, received, &at, err);
 }
 
-/* The answer to an early start: what is sealed stands, the peer drops what it has; the rest of that is skipped. */
-static void finish_early(struct link *l, const struct handshake *hs, uint64_t received, size_t at, uint64_t now)
+/* The answer to an early start: what is sealed stands, the peer drops what it has; the rest of that is
+ * skipped. */
+static void finish_early(struct link *l, const struct handshake *hs, uint64_t received, size_t at,
+			 uint64_t now)
 {
 	book_down_time(l, now);
 	l->channel.rx = hs->rx;
@@ -214,7 +222,8 @@ static bool is_over(const struct link *l)
 
 bool link_can_send(const struct link *l, uint32_t cost, size_t stored)
 {
-	return !is_over(l) && !l->finned && credit_allows(&l->credit, cost) && ring_has_room(&l->ring, stored);
+	return !is_over(l) && !l->finned && credit_allows(&l->credit, cost) &&
+	       ring_has_room(&l->ring, stored);
 }
 
 enum wire_rc link_send(struct link *l, uint8_t type, uint32_t cost, struct buf *body, uint64_t now)
@@ -405,8 +414,8 @@ void link_durable(struct link *l, uint64_t offset)
 	}
 }
 
-static enum wire_rc on_message(struct link *l, struct channel_record *rec, uint64_t now, struct link_event *ev,
-			       struct wire_err *err)
+static enum wire_rc on_message(struct link *l, struct channel_record *rec, uint64_t now,
+			       struct link_event *ev, struct wire_err *err)
 {
 	const struct frame_head *h = &rec->head;
 	if (h->offset < l->expected) {
@@ -414,7 +423,8 @@ static enum wire_rc on_message(struct link *l, struct channel_record *rec, uint6
 		buf_put(rec->buf);
 		return h->offset + h->cost <= l->expected
 			       ? WIRE_MORE
-			       : wire_fail(err, WIRE_VIOLATION, "a repeated message is longer than it was", h->offset);
+			       : wire_fail(err, WIRE_VIOLATION, "a repeated message is longer than it was",
+					   h->offset);
 	}
 	const char *why = NULL;
 	if (h->offset > l->expected)
@@ -438,7 +448,8 @@ static enum wire_rc on_message(struct link *l, struct channel_record *rec, uint6
 	return WIRE_OK;
 }
 
-static enum wire_rc on_ack(struct link *l, struct span body, uint64_t now, struct link_event *ev, struct wire_err *err)
+static enum wire_rc on_ack(struct link *l, struct span body, uint64_t now, struct link_event *ev,
+			   struct wire_err *err)
 {
 	struct frame_ack ack;
 	if (!frame_get_ack(body, &ack))
@@ -446,7 +457,8 @@ static enum wire_rc on_ack(struct link *l, struct span body, uint64_t now, struc
 	if (ack.written > l->channel.sent)
 		return wire_fail(err, WIRE_VIOLATION, "an ACK is beyond what was sent", ack.written);
 	if (ack.durable > ack.written)
-		return wire_fail(err, WIRE_VIOLATION, "an ACK is durable beyond what is written", ack.durable);
+		return wire_fail(err, WIRE_VIOLATION, "an ACK is durable beyond what is written",
+				 ack.durable);
 	bool moved = ack.written > l->credit.acked || ack.durable > l->durable;
 	if (!moved && ack.granted <= l->credit.granted) {
 		l->stale_acks++;
@@ -466,7 +478,8 @@ static enum wire_rc on_ack(struct link *l, struct span body, uint64_t now, struc
 	return WIRE_OK;
 }
 
-static enum wire_rc on_ping(struct link *l, uint8_t type, struct span body, uint64_t now, struct wire_err *err)
+static enum wire_rc on_ping(struct link *l, uint8_t type, struct span body, uint64_t now,
+			    struct wire_err *err)
 {
 	struct frame_ping ping;
 	if (!frame_get_ping(body, &ping))
@@ -478,8 +491,8 @@ static enum wire_rc on_ping(struct link *l, uint8_t type, struct span body, uint
 	return WIRE_MORE;
 }
 
-static enum wire_rc on_control(struct link *l, const struct channel_record *rec, uint64_t now, struct link_event *ev,
-			       struct wire_err *err)
+static enum wire_rc on_control(struct link *l, const struct channel_record *rec, uint64_t now,
+			       struct link_event *ev, struct wire_err *err)
 {
 	struct frame_fin fin;
 	switch (rec->head.type) {
@@ -498,7 +511,8 @@ static enum wire_rc on_control(struct link *l, const struct channel_record *rec,
 		if (!frame_get_fin(rec->body, &fin))
 			return wire_fail(err, WIRE_VIOLATION, "malformed FIN", rec->body.n);
 		if (fin.sent != l->expected || fin.received > l->channel.sent)
-			return wire_fail(err, WIRE_VIOLATION, "FIN does not agree with what was seen", fin.sent);
+			return wire_fail(err, WIRE_VIOLATION, "FIN does not agree with what was seen",
+					 fin.sent);
 		l->peer_finned = true;
 		*ev = (struct link_event){.type = LINK_FINISHED};
 		return WIRE_OK;
@@ -533,9 +547,9 @@ void link_blocked(struct link *l, uint8_t blocked)
 }
 
 /*
- * When a clock that has run since `since` on a connection runs out. A connection that has been silent for long is
- * judged by whether the peer lives, not by how far it got: the clock waits for that verdict, and is heard at once
- * when the peer does answer.
+ * When a clock that has run since `since` on a connection runs out. A connection that has been silent for
+ * long is judged by whether the peer lives, not by how far it got: the clock waits for that verdict, and is
+ * heard at once when the peer does answer.
  */
 static uint64_t runs_out(const struct link *l, uint64_t since, uint64_t limit)
 {
@@ -561,8 +575,8 @@ enum link_clock link_clock(const struct link *l, uint64_t *expires)
 	return LINK_CLOCK_IDLE;
 }
 
-/* Since when this connection is silent, in either direction: a peer that has been sending one large message for
- * long, over a slow line, must hear something too, or it takes this side for dead. */
+/* Since when this connection is silent, in either direction: a peer that has been sending one large message
+ * for long, over a slow line, must hear something too, or it takes this side for dead. */
 static uint64_t quiet_since(const struct link *l)
 {
 	uint64_t quiet = sooner(l->last_rx, l->last_tx);

@@ -34,7 +34,8 @@ struct link_config {
 	uint64_t window;	 /* raw bytes the peer may have in flight towards this side */
 	uint64_t ring;		 /* stored bytes kept for replay */
 	uint32_t max_body;	 /* longest body accepted */
-	bool keep_until_durable; /* release the ring at durable, not at written (a source that cannot be read twice) */
+	bool keep_until_durable; /* release the ring at durable, not at written (a source that cannot be read
+				    twice) */
 	uint64_t reconnect_ms, credit_wait_ms, idle_ms; /* LINK_FOREVER: no limit */
 	struct buf_source source;
 };
@@ -47,7 +48,8 @@ struct link {
 	struct channel channel;
 	unsigned generation; /* connections so far */
 
-	/* out: acked <= sent on the wire <= ring.end == credit.sent <= credit.granted, but for one large message */
+	/* out: acked <= sent on the wire <= ring.end == credit.sent <= credit.granted, but for one large
+	 * message */
 	struct ring ring;
 	struct credit credit;
 	size_t cursor;	    /* index in the ring of the next message to seal */
@@ -56,7 +58,7 @@ struct link {
 
 	/* in: written <= expected */
 	uint64_t expected, written, durable_here;
-	size_t unwritten;   /* messages accepted and not yet consumed */
+	size_t unwritten;				   /* messages accepted and not yet consumed */
 	uint64_t told_written, told_durable, told_granted; /* by the last ACK or attach */
 
 	/* control to be sent: flags, never a queue */
@@ -101,8 +103,8 @@ struct link_event {
 enum wire_rc link_init(struct link *l, const struct link_config *cfg, uint64_t now, bool *raised);
 void link_free(struct link *l);
 
-/* Takes the link up where an earlier process left it: everything below `expected` was received and is durable,
- * everything below `sent` was sent and is the peer's. Before the first attach only. */
+/* Takes the link up where an earlier process left it: everything below `expected` was received and is
+ * durable, everything below `sent` was sent and is the peer's. Before the first attach only. */
 void link_restore(struct link *l, uint64_t expected, uint64_t sent);
 
 /* ---- connections ---- */
@@ -112,11 +114,12 @@ uint64_t link_received(const struct link *l);
 uint64_t link_grant(struct link *l);
 
 /* Initiator, first connection: messages may flow as early credit before WELCOME. */
-enum wire_rc link_attach_early(struct link *l, const struct handshake *hs, uint64_t now, struct wire_err *err);
+enum wire_rc link_attach_early(struct link *l, const struct handshake *hs, uint64_t now,
+			       struct wire_err *err);
 
-/* Would link_attach take a peer that expects `received`? Asked before WELCOME is said and the older connection
- * is given up: a connection that was dialled before the present one may be accepted after it, and wants what was
- * freed meanwhile. Refuse that connection, not the session. */
+/* Would link_attach take a peer that expects `received`? Asked before WELCOME is said and the older
+ * connection is given up: a connection that was dialled before the present one may be accepted after it, and
+ * wants what was freed meanwhile. Refuse that connection, not the session. */
 enum wire_rc link_resumable(const struct link *l, uint64_t received, struct wire_err *err);
 
 /* The handshake is answered: the peer expects `received` next and grants `granted`. Replaces any connection

@@ -100,6 +100,7 @@ load helpers
 	mkdir src dst
 	echo new >src/f
 	echo old >dst/f
+	touch -d 2010-01-01 dst/f
 	ln dst/f other
 	deliver 0 dst src/f
 	[ "$(<dst/f)" = new ] && [ "$(<other)" = old ]
@@ -115,14 +116,14 @@ load helpers
 }
 
 @test "an entry that would land on .haul is refused by name" {
-	mkdir -p src/.haul src/sub/.haul
+	mkdir -p src/.haul src/sub/deeper/.haul
 	echo evil >src/.haul/x
-	echo fine >src/sub/.haul/x
+	echo fine >src/sub/deeper/.haul/x
 	cd src
 	deliver - ../dst ./.haul sub
 	cd ..
 	[ ! -e dst/.haul ]
-	[ "$(<dst/sub/.haul/x)" = fine ]
+	[ "$(<dst/sub/deeper/.haul/x)" = fine ]
 	echo evil >.haul
 	deliver - dst2 .haul
 	[ "$SENT" -ne 0 ]

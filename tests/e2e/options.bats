@@ -165,7 +165,7 @@ same_after() {
 	deliver 0 dst --ignore-existing src/.
 	[ "$(<dst/link)" = file ]
 	mkdir dst3
-	ln -s target dst3/link
+	cp -a src/link dst3/link
 	RECV_ARGS=--overwrite=no deliver 0 dst3 src/.
 }
 

@@ -1,12 +1,12 @@
 /*
  * Two links in one process, over scripted pipes, in virtual time.
  *
- *   exhaustive   a small transfer both ways is cut behind every single byte of either direction, goes on, and is
- *                cut again at sampled bytes of the replay; for four windows; bytes in one piece and one at a time
- *   random       seeded schedules: cuts, half-open connections, flaps, stalls, cancels, crashes, at random times
+ *   exhaustive   a small transfer both ways is cut behind every single byte of either direction, goes on, and
+ * is cut again at sampled bytes of the replay; for four windows; bytes in one piece and one at a time random
+ * seeded schedules: cuts, half-open connections, flaps, stalls, cancels, crashes, at random times
  *
- * After every step: what was delivered is exactly once, in order, to the byte; what is held is bounded; and every
- * run ends. A failure names the one command that repeats it.
+ * After every step: what was delivered is exactly once, in order, to the byte; what is held is bounded; and
+ * every run ends. A failure names the one command that repeats it.
  *
  *   sim [--schedules N]      N random ones, and the exhaustive part thinned in proportion (or SIM_SCHEDULES)
  *   sim --seed N             one random schedule, told step by step
@@ -33,11 +33,11 @@
 #define ATTEMPT_MS	  3000u
 #define CUTS_MAX	  6u
 /* the side that waits to be dialled may know of a cut long before the one that dials does, each time */
-#define WAIT_MS		  (RECONNECT_MS + CUTS_MAX * DEAD_AFTER_MS)
+#define WAIT_MS (RECONNECT_MS + CUTS_MAX * DEAD_AFTER_MS)
 /* virtual time no schedule needs: all its stalls together and the longest clock */
-#define RUN_MS		  600000u
-#define STEPS_MAX	  300000u
-#define SPIN_MAX	  50
+#define RUN_MS	  600000u
+#define STEPS_MAX 300000u
+#define SPIN_MAX  50
 
 /* ---- what a run is made of ---- */
 
@@ -87,8 +87,8 @@ struct side {
 	struct message out[MESSAGES_MAX];
 	size_t count, next; /* next to give to the link */
 	uint32_t largest;
-	size_t got;	    /* messages that arrived */
-	uint64_t got_end;   /* offset behind them */
+	size_t got;	  /* messages that arrived */
+	uint64_t got_end; /* offset behind them */
 	struct arrival in[MESSAGES_MAX];
 	size_t consumed;
 	uint64_t durable_at;
@@ -116,7 +116,7 @@ struct world {
 	struct side side[2]; /* 0 dials, 1 answers */
 	struct conn conn[CONNS];
 	unsigned dialled, untold;
-	unsigned large; /* 2: there are large messages, 0: none */
+	unsigned large;	      /* 2: there are large messages, 0: none */
 	uint64_t total[2][2]; /* bytes of the first two connections, by side that took them */
 	bool active;	      /* something moved in this step */
 	enum link_verdict verdict;
@@ -154,8 +154,9 @@ static _Noreturn void violation(const struct world *w, const char *format, ...)
 	if (s->random)
 		printf("\nrepeat with: sim --seed %llu\n", (unsigned long long)s->seed);
 	else
-		printf("\nrepeat with: sim --cut %llu,%zu,%d,%lld,%d,%lld\n", (unsigned long long)s->window[0], s->chop,
-		       s->cut[0].side, s->cuts > 0 ? (long long)s->cut[0].after : -1, s->cut[1].side,
+		printf("\nrepeat with: sim --cut %llu,%zu,%d,%lld,%d,%lld\n",
+		       (unsigned long long)s->window[0], s->chop, s->cut[0].side,
+		       s->cuts > 0 ? (long long)s->cut[0].after : -1, s->cut[1].side,
 		       s->cuts > 1 ? (long long)s->cut[1].after : -1);
 	va_end(ap);
 	exit(1);
@@ -204,7 +205,12 @@ static struct message some_message(const struct script *s, int side, size_t numb
 	prng_next(&p);
 	struct message m = {.type = prng_below(&p, 2) ? F_DATA : F_RESULT};
 	size_t kind = s->random ? prng_below(&p, 40) : 20;
-	size_t most = kind == 0 ? BODY_MAX : kind < 3 ? 20000 : kind < 10 ? 2000 : kind == 39 ? 1 : s->random ? 200 : 90;
+	size_t most = kind == 0	   ? BODY_MAX
+		      : kind < 3   ? 20000
+		      : kind < 10  ? 2000
+		      : kind == 39 ? 1
+		      : s->random  ? 200
+				   : 90;
 	m.cost = (uint32_t)(1 + prng_below(&p, most));
 	switch (prng_below(&p, 3)) {
 	case 0: /* shrank */
@@ -279,7 +285,8 @@ static void set_cut(struct world *w, struct conn *c)
 	for (int i = 0; i < 2; i++) {
 		static const size_t caps[] = {1, 16, 300, 5000, PIPE_MAX};
 		/* no large message through a needle's eye, it takes too long */
-		size_t cap = w->script.random ? caps[w->large + prng_below(&w->prng, 5u - w->large)] : PIPE_MAX;
+		size_t cap =
+			w->script.random ? caps[w->large + prng_below(&w->prng, 5u - w->large)] : PIPE_MAX;
 		pipe_open(&c->to[i], cap, allow[i]);
 	}
 }
@@ -365,7 +372,8 @@ static void dial(struct world *w)
 		violation(w, "handshake_initiate: %s", err.check);
 	handshake_respond(&c->hs[1], &other);
 	s->conn = c;
-	if (attach.fresh && w->script.early && link_attach_early(&s->link, &c->hs[0], w->now, &err) != WIRE_OK)
+	if (attach.fresh && w->script.early &&
+	    link_attach_early(&s->link, &c->hs[0], w->now, &err) != WIRE_OK)
 		violation(w, "link_attach_early: %s", err.check);
 	say(w, "side 0 dials connection %u, received %llu%s", c->number, (unsigned long long)attach.received,
 	    attach.fresh ? ", fresh" : "");
@@ -422,7 +430,8 @@ static void restore(struct world *w, uint64_t peer_has)
 	s->crashed = false;
 	s->moved_at = s->acked_at = s->down_at = w->now;
 	s->down_ms = 0;
-	say(w, "side 1 is back, received %llu, sent %llu", (unsigned long long)s->got_end, (unsigned long long)peer_has);
+	say(w, "side 1 is back, received %llu, sent %llu", (unsigned long long)s->got_end,
+	    (unsigned long long)peer_has);
 }
 
 /* ---- the handshake ---- */
@@ -460,8 +469,8 @@ static bool complete(const struct world *w, int i)
 	if (s->link.cancelled || s->link.peer_cancelled)
 		return true;
 	uint64_t freed = w->script.keep[i] ? s->link.durable : s->link.credit.acked;
-	return s->next == s->count && freed == s->link.credit.sent && s->got == peer->count && s->consumed == s->got &&
-	       (!w->script.keep[!i] || s->link.durable_here == s->link.written);
+	return s->next == s->count && freed == s->link.credit.sent && s->got == peer->count &&
+	       s->consumed == s->got && (!w->script.keep[!i] || s->link.durable_here == s->link.written);
 }
 
 static void side_over(struct world *w, int i, const char *why)
@@ -504,7 +513,8 @@ static void shake(struct world *w, int i, struct conn *c)
 	enum wire_rc rc = handshake_feed(hs, b, n, &err);
 	if (rc == WIRE_REFUSED) {
 		if (hs->refuse.code != REASON_NO_SESSION)
-			violation(w, "refused: %.*s", (int)hs->refuse.text.n, (const char *)hs->refuse.text.p);
+			violation(w, "refused: %.*s", (int)hs->refuse.text.n,
+				  (const char *)hs->refuse.text.p);
 		side_over(w, 0, "the peer was done before");
 	} else if (rc != WIRE_OK && rc != WIRE_MORE) {
 		violation(w, "side %d: handshake: %s", i, err.check);
@@ -592,7 +602,8 @@ static void take(struct world *w, int i)
 		if (rc == WIRE_MORE)
 			return;
 		if (rc != WIRE_OK)
-			violation(w, "side %d: rc %d: %s (%llu)", i, rc, err.check, (unsigned long long)err.at);
+			violation(w, "side %d: rc %d: %s (%llu)", i, rc, err.check,
+				  (unsigned long long)err.at);
 		on_event(w, i, &ev);
 	}
 }
@@ -693,12 +704,15 @@ static void end_by_clock(struct world *w, int i, enum link_verdict v)
 	if (w->script.stall == STALL_NONE)
 		violation(w, "side %d: %s, and nothing stalled", i, names[v]);
 	if (v == LINK_NO_CREDIT && w->now - s->acked_at < CREDIT_WAIT_MS)
-		violation(w, "side %d: credit clock, %llu ms after the last ACK", i, (unsigned long long)(w->now - s->acked_at));
+		violation(w, "side %d: credit clock, %llu ms after the last ACK", i,
+			  (unsigned long long)(w->now - s->acked_at));
 	if (v == LINK_NO_PROGRESS && w->now - moved < IDLE_MS)
-		violation(w, "side %d: idle clock, %llu ms after the last progress", i, (unsigned long long)(w->now - moved));
+		violation(w, "side %d: idle clock, %llu ms after the last progress", i,
+			  (unsigned long long)(w->now - moved));
 	uint64_t down = s->down_ms + w->now - s->down_at;
 	if (v == LINK_NO_RECONNECT && down < (i ? WAIT_MS : RECONNECT_MS))
-		violation(w, "side %d: reconnect clock, %llu ms without a connection", i, (unsigned long long)down);
+		violation(w, "side %d: reconnect clock, %llu ms without a connection", i,
+			  (unsigned long long)down);
 	w->verdict = v;
 	w->verdict_side = i;
 }
@@ -730,7 +744,8 @@ static bool gone(struct world *w, int i, const struct conn *c)
 
 static bool fin_both_ways(const struct side *s)
 {
-	return s->link.state == LINK_UP && s->link.finned && s->link.peer_finned && !s->link.channel.slot_count;
+	return s->link.state == LINK_UP && s->link.finned && s->link.peer_finned &&
+	       !s->link.channel.slot_count;
 }
 
 static void turn(struct world *w, int i)
@@ -787,7 +802,8 @@ static void dialler(struct world *w)
 static void canceller(struct world *w, int i)
 {
 	struct side *s = &w->side[i];
-	if (s->over || s->crashed || s->cancelled || w->now < w->script.cancel_at[i] || s->link.fin_due || s->link.finned)
+	if (s->over || s->crashed || s->cancelled || w->now < w->script.cancel_at[i] || s->link.fin_due ||
+	    s->link.finned)
 		return;
 	char text[32];
 	snprintf(text, sizeof text, "first reason of %d", i);
@@ -811,8 +827,9 @@ static void check(struct world *w, int i)
 	const struct link *l = &s->link;
 	uint64_t bound = most(most(w->script.window[!i], EARLY_CREDIT_BYTES), s->largest);
 	if (l->credit.acked > l->credit.sent || l->credit.sent != l->ring.end)
-		violation(w, "side %d: acked %llu, sent %llu, ring end %llu", i, (unsigned long long)l->credit.acked,
-			  (unsigned long long)l->credit.sent, (unsigned long long)l->ring.end);
+		violation(w, "side %d: acked %llu, sent %llu, ring end %llu", i,
+			  (unsigned long long)l->credit.acked, (unsigned long long)l->credit.sent,
+			  (unsigned long long)l->ring.end);
 	if (l->ring.stored > most(l->ring.capacity, s->largest + BODY_SLACK_BYTES))
 		violation(w, "side %d: the ring holds %llu bytes", i, (unsigned long long)l->ring.stored);
 	if (l->ring.count > LINK_MESSAGES_MAX || l->cursor > l->ring.count)
@@ -823,7 +840,8 @@ static void check(struct world *w, int i)
 	if (s->crashed || w->side[!i].crashes) /* and has given its totals back */
 		return;
 	if (l->credit.sent - peer->written > bound)
-		violation(w, "side %d: %llu raw bytes in flight", i, (unsigned long long)(l->credit.sent - peer->written));
+		violation(w, "side %d: %llu raw bytes in flight", i,
+			  (unsigned long long)(l->credit.sent - peer->written));
 	if (peer->written > peer->expected || peer->expected - peer->written > bound)
 		violation(w, "side %d: %llu bytes taken and not consumed", !i,
 			  (unsigned long long)(peer->expected - peer->written));
@@ -876,8 +894,9 @@ static uint64_t next_time(const struct world *w)
 		const struct side *s = &w->side[i];
 		for (int k = 0; k < CONNS; k++)
 			if (w->conn[k].up[i])
-				at = sooner(at, w->conn[k].shaking[i] ? sooner(w->conn[k].notice[i], w->conn[k].give_up)
-								      : w->conn[k].notice[i]);
+				at = sooner(at, w->conn[k].shaking[i]
+							? sooner(w->conn[k].notice[i], w->conn[k].give_up)
+							: w->conn[k].notice[i]);
 		if (s->over || s->crashed)
 			continue;
 		at = sooner(at, link_deadline(&s->link, w->now));
@@ -971,7 +990,8 @@ static struct script small(uint64_t window, size_t chop)
 			       .crash_at = NEVER};
 }
 
-/* Every byte of the first connection, and of what follows each such cut every `stride`-th, shifted each time. */
+/* Every byte of the first connection, and of what follows each such cut every `stride`-th, shifted each time.
+ */
 static void cut_everywhere(struct world *w, uint64_t window, size_t chop, uint64_t thin, uint64_t stride)
 {
 	struct script s = small(window, chop);

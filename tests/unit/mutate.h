@@ -39,8 +39,8 @@ enum mutation { MUTATE_NONE, MUTATE_BIT, MUTATE_BYTE, MUTATE_CUT, MUTATE_APPEND 
 /* at: bit, byte, remaining length, or number of appended bytes */
 typedef void mutate_visit(void *ctx, enum mutation kind, size_t at, const uint8_t *p, size_t n);
 
-static inline void mutate_one(const uint8_t *p, size_t n, enum mutation kind, size_t at, size_t byte, uint8_t value,
-			      mutate_visit *visit, void *ctx)
+static inline void mutate_one(const uint8_t *p, size_t n, enum mutation kind, size_t at, size_t byte,
+			      uint8_t value, mutate_visit *visit, void *ctx)
 {
 	size_t len = kind == MUTATE_CUT ? at : kind == MUTATE_APPEND ? n + at : n;
 	uint8_t *copy = malloc(len ? len : 1);
@@ -56,7 +56,8 @@ static inline void mutate_one(const uint8_t *p, size_t n, enum mutation kind, si
 	free(copy);
 }
 
-/* Every bit flipped, every byte set to 00, ff and its successor, every shorter length, 1 and 9 bytes appended. */
+/* Every bit flipped, every byte set to 00, ff and its successor, every shorter length, 1 and 9 bytes
+ * appended. */
 static inline void mutate_each(const uint8_t *p, size_t n, mutate_visit *visit, void *ctx)
 {
 	for (size_t i = 0; i < 8 * n; i++)

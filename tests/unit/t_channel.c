@@ -40,13 +40,15 @@ static struct buf *get_counted(void *ctx, size_t cap)
 static void open_channel(struct channel *ch)
 {
 	struct seal zero = {0};
-	assert_true(channel_open(ch, &zero, &zero, 0, MAX_BODY, MAX_BODY, (struct buf_source){get_counted, NULL}));
+	assert_true(channel_open(ch, &zero, &zero, 0, MAX_BODY, MAX_BODY,
+				 (struct buf_source){get_counted, NULL}));
 }
 
 /* ---- what is sent ---- */
 
 /* lengths around every border: empty, a stage quarter, a stage, more */
-static const size_t lengths[] = {0, 1, 90, 300, 16383 - 28, 16384 - 28, 16385 - 28, 20000, 65536 - 28 - 4, 65536, 200000, 3, 0};
+static const size_t lengths[] = {
+	0, 1, 90, 300, 16383 - 28, 16384 - 28, 16385 - 28, 20000, 65536 - 28 - 4, 65536, 200000, 3, 0};
 
 #define MESSAGES (sizeof lengths / sizeof lengths[0])
 
@@ -195,7 +197,8 @@ static void every_way_to_cut_reads(void **state)
 {
 	(void)state;
 	struct bytes s = stream(0, MESSAGES, SIZE_MAX);
-	static const size_t chunks[] = {1, 2, 3, 7, 31, 32, 33, 1000, 4096, 16384, 16417, 65535, 65536, 65537, SIZE_MAX};
+	static const size_t chunks[] = {1,    2,     3,	    7,	   31,	  32,	 33,	  1000,
+					4096, 16384, 16417, 65535, 65536, 65537, SIZE_MAX};
 	for (size_t i = 0; i < sizeof chunks / sizeof chunks[0]; i++) {
 		struct reader r = {.end = MESSAGES};
 		struct wire_err err = {0};
@@ -397,7 +400,8 @@ static void control_frames_are_short(void **state)
 	for (size_t i = 0; i < sizeof control; i++) {
 		static const uint32_t too_long[] = {CONTROL_BODY_MAX_BYTES + 1, 4000, 16384, 30000, 100000};
 		for (size_t k = 0; k < sizeof too_long / sizeof too_long[0]; k++)
-			assert_violation(&(struct frame_head){control[i], too_long[k], 0, 0}, too_long[k], "is too long");
+			assert_violation(&(struct frame_head){control[i], too_long[k], 0, 0}, too_long[k],
+					 "is too long");
 	}
 }
 

@@ -12,7 +12,7 @@
 #include "tests/unit/mutate.h"
 #include "wire/frame.h"
 
-#define ROUNDS 20
+#define ROUNDS	 20
 #define BODY_MAX 512
 
 /* One object that can hold any of them. */
@@ -120,17 +120,23 @@ static bool same_span(struct span a, struct span b)
 #define I64(field, doc)			    +8
 #define FIX(field, bytes, doc)		    +(bytes)
 #define STR(field, doc)			    +2
-#define END				    };
+#define END                                                                                                  \
+	}                                                                                                    \
+	;
 #include "wire/frames.def"
 #define FRAME(lower, UPPER, id, class, doc) enum { TAILS_##lower = 0
 #define PART(lower, doc)		    FRAME(lower, , , , )
 #define TAIL(field, doc)		    +1
-#define END				    };
+#define END                                                                                                  \
+	}                                                                                                    \
+	;
 #include "wire/frames.def"
 #define FRAME(lower, UPPER, id, class, doc) enum { STRINGS_##lower = 0
 #define PART(lower, doc)		    FRAME(lower, , , , )
 #define STR(field, doc)			    +1
-#define END				    };
+#define END                                                                                                  \
+	}                                                                                                    \
+	;
 #include "wire/frames.def"
 
 static const struct codec {
@@ -143,7 +149,7 @@ static const struct codec {
 	bool (*get)(struct span body, union any *u, size_t *rest);
 } codecs[] = {
 #define ROW(lower, part)                                                                                     \
-	{#lower,     part,	   LEAST_##lower, TAILS_##lower, STRINGS_##lower,                             \
+	{#lower,      part,	    LEAST_##lower, TAILS_##lower, STRINGS_##lower,                           \
 	 gen_##lower, same_##lower, put_##lower,   get_##lower},
 #define FRAME(lower, UPPER, id, class, doc) ROW(lower, false)
 #define PART(lower, doc)		    ROW(lower, true)
@@ -179,7 +185,8 @@ static void round_trip(void **state)
 			codecs[i].gen(&p, &in);
 			struct encoded e = encode(&codecs[i], &in);
 			if (e.n < codecs[i].least)
-				fail_msg("%s: %zu bytes, at least %zu expected", codecs[i].name, e.n, codecs[i].least);
+				fail_msg("%s: %zu bytes, at least %zu expected", codecs[i].name, e.n,
+					 codecs[i].least);
 			if (!codecs[i].get((struct span){e.p, e.n}, &out, &rest) || rest)
 				fail_msg("%s: what was encoded is refused", codecs[i].name);
 			if (!codecs[i].same(&in, &out))
@@ -339,9 +346,11 @@ static void head_limits(void **state)
 			assert_null(verdict((struct frame_head){t, 1 + BODY_SLACK_BYTES, 1, 0}));
 			assert_null(verdict((struct frame_head){t, 0, RECORD_BODY_MAX_BYTES, 0}));
 			assert_refused((struct frame_head){t, 0, 0, 0}, "costs nothing");
-			assert_refused((struct frame_head){t, 2 + BODY_SLACK_BYTES, 1, 0}, "longer than its cost");
+			assert_refused((struct frame_head){t, 2 + BODY_SLACK_BYTES, 1, 0},
+				       "longer than its cost");
 			assert_refused((struct frame_head){t, UINT32_MAX, 1, 0}, "longer than its cost");
-			assert_refused((struct frame_head){t, 0, RECORD_BODY_MAX_BYTES + 1, 0}, "more than a chunk");
+			assert_refused((struct frame_head){t, 0, RECORD_BODY_MAX_BYTES + 1, 0},
+				       "more than a chunk");
 			assert_refused((struct frame_head){t, 0, UINT32_MAX, 0}, "more than a chunk");
 			break;
 		}
@@ -392,12 +401,9 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(round_trip),
-		cmocka_unit_test(mutations),
-		cmocka_unit_test(noise_is_survived),
-		cmocka_unit_test(groups_follow_one_another),
-		cmocka_unit_test(types_are_told_apart),
-		cmocka_unit_test(head_limits),
+		cmocka_unit_test(round_trip),		cmocka_unit_test(mutations),
+		cmocka_unit_test(noise_is_survived),	cmocka_unit_test(groups_follow_one_another),
+		cmocka_unit_test(types_are_told_apart), cmocka_unit_test(head_limits),
 		cmocka_unit_test(head_mutations),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -101,7 +101,8 @@ static void answers_are_understood(void **state)
 		assert_int_equal(feed(&i, bytes, r.out_len + 100, chunk, &taken, &err), WIRE_OK);
 		assert_int_equal(taken, r.out_len);
 		assert_int_equal(i.state, HS_DONE);
-		assert_true(i.welcome.epoch == 3 && i.welcome.received == 42 && i.welcome.granted == 1ull << 40);
+		assert_true(i.welcome.epoch == 3 && i.welcome.received == 42 &&
+			    i.welcome.granted == 1ull << 40);
 		assert_int_equal(i.minor, PROTOCOL_MINOR);
 		assert_int_equal(r.minor, PROTOCOL_MINOR);
 		assert_int_equal(handshake_need(&i), 0);
@@ -254,9 +255,16 @@ static void what_is_not_haul_is_known_at_once(void **state)
 {
 	(void)state;
 	static const char *const others[] = {
-		"HTTP/1.1 400 Bad Request\r\n", "SSH-2.0-OpenSSH_9.6\r\n", "GET / HTTP/1.1\r\n", "\x16\x03\x01\x02",
-		"@RSYNCD: 31.0\n",		"220 mail ESMTP\r\n",	    "\x89PNG\r\n\x1a\n",  "\x89HAUL\n",
-		"\x89HAUL\r\r\n\x1a",		"\n",
+		"HTTP/1.1 400 Bad Request\r\n",
+		"SSH-2.0-OpenSSH_9.6\r\n",
+		"GET / HTTP/1.1\r\n",
+		"\x16\x03\x01\x02",
+		"@RSYNCD: 31.0\n",
+		"220 mail ESMTP\r\n",
+		"\x89PNG\r\n\x1a\n",
+		"\x89HAUL\n",
+		"\x89HAUL\r\r\n\x1a",
+		"\n",
 	};
 	static const char magic[] = "\x89HAUL\r\n\x1a";
 	for (size_t k = 0; k < sizeof others / sizeof others[0]; k++)
@@ -271,8 +279,10 @@ static void what_is_not_haul_is_known_at_once(void **state)
 			while (others[k][wrong] == magic[wrong])
 				wrong++;
 			for (size_t n = 0; n < wrong; n++)
-				assert_int_equal(handshake_feed(&hs, (const uint8_t *)others[k] + n, 1, &err), WIRE_MORE);
-			assert_int_equal(handshake_feed(&hs, (const uint8_t *)others[k] + wrong, 1, &err), WIRE_NOT_HAUL);
+				assert_int_equal(handshake_feed(&hs, (const uint8_t *)others[k] + n, 1, &err),
+						 WIRE_MORE);
+			assert_int_equal(handshake_feed(&hs, (const uint8_t *)others[k] + wrong, 1, &err),
+					 WIRE_NOT_HAUL);
 			assert_int_equal(hs.state, HS_FAILED);
 			assert_int_equal(hs.out_len, said); /* and it is not answered */
 		}
@@ -286,8 +296,9 @@ static void versions(void **state)
 	static const struct {
 		uint8_t mine_min, mine_max, peer_min, peer_max, agreed;
 	} cases[] = {
-		{1, 1, 1, 1, 1}, {1, 3, 2, 5, 3}, {2, 5, 1, 3, 3}, {1, 9, 4, 4, 4}, {4, 4, 1, 9, 4}, {3, 255, 2, 255, 255},
-		{1, 1, 2, 2, 0}, {2, 2, 1, 1, 0}, {1, 3, 4, 9, 0}, {4, 9, 1, 3, 0}, {5, 2, 1, 9, 0}, {1, 1, 0, 0, 0},
+		{1, 1, 1, 1, 1}, {1, 3, 2, 5, 3},	{2, 5, 1, 3, 3}, {1, 9, 4, 4, 4},
+		{4, 4, 1, 9, 4}, {3, 255, 2, 255, 255}, {1, 1, 2, 2, 0}, {2, 2, 1, 1, 0},
+		{1, 3, 4, 9, 0}, {4, 9, 1, 3, 0},	{5, 2, 1, 9, 0}, {1, 1, 0, 0, 0},
 	};
 	for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
 		struct hello mine = some_hello(), peer = some_hello();
@@ -339,8 +350,8 @@ static void features(void **state)
 	static const struct {
 		uint16_t mine_offered, mine_required, peer_offered, peer_required, agreed, missing;
 	} cases[] = {
-		{0x0f, 0x01, 0x3c, 0x04, 0x0c, 0x01}, {0x0f, 0x00, 0x3c, 0x00, 0x0c, 0x00},
-		{0x0f, 0x04, 0x3c, 0x08, 0x0c, 0x00}, {0x01, 0x00, 0x03, 0x02, 0x01, 0x02},
+		{0x0f, 0x01, 0x3c, 0x04, 0x0c, 0x01},	  {0x0f, 0x00, 0x3c, 0x00, 0x0c, 0x00},
+		{0x0f, 0x04, 0x3c, 0x08, 0x0c, 0x00},	  {0x01, 0x00, 0x03, 0x02, 0x01, 0x02},
 		{0x00, 0x00, 0x00, 0x8000, 0x00, 0x8000}, {0x8000, 0x8000, 0x00, 0x00, 0x00, 0x8000},
 	};
 	for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
@@ -375,7 +386,9 @@ static void frames_that_are_too_small(void **state)
 	static const struct {
 		uint32_t max_body;
 		enum wire_rc rc;
-	} cases[] = {{0, WIRE_VIOLATION}, {RECORD_BODY_FLOOR_BYTES - 1, WIRE_VIOLATION}, {RECORD_BODY_FLOOR_BYTES, WIRE_OK},
+	} cases[] = {{0, WIRE_VIOLATION},
+		     {RECORD_BODY_FLOOR_BYTES - 1, WIRE_VIOLATION},
+		     {RECORD_BODY_FLOOR_BYTES, WIRE_OK},
 		     {UINT32_MAX, WIRE_OK}};
 	for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
 		struct hello h = some_hello(), peer = some_hello();
@@ -396,9 +409,9 @@ static void attach_must_make_sense(void **state)
 	static const struct {
 		uint8_t role, fresh;
 		enum wire_rc rc;
-	} cases[] = {{1, 0, WIRE_OK},	     {1, 1, WIRE_OK},	     {2, 0, WIRE_OK},	       {2, 1, WIRE_OK},
-		     {0, 1, WIRE_VIOLATION}, {3, 1, WIRE_VIOLATION}, {255, 0, WIRE_VIOLATION}, {1, 2, WIRE_VIOLATION},
-		     {2, 255, WIRE_VIOLATION}};
+	} cases[] = {{1, 0, WIRE_OK},	       {1, 1, WIRE_OK},	       {2, 0, WIRE_OK},
+		     {2, 1, WIRE_OK},	       {0, 1, WIRE_VIOLATION}, {3, 1, WIRE_VIOLATION},
+		     {255, 0, WIRE_VIOLATION}, {1, 2, WIRE_VIOLATION}, {2, 255, WIRE_VIOLATION}};
 	for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
 		struct hello h = some_hello();
 		struct frame_attach a = some_attach();
@@ -412,20 +425,23 @@ static void attach_must_make_sense(void **state)
 }
 
 /* A first record of any type and body, sealed as it should be. */
-static enum wire_rc first_record(bool to_initiator, uint8_t type, const uint8_t *body, size_t body_len, uint32_t head_len)
+static enum wire_rc first_record(bool to_initiator, uint8_t type, const uint8_t *body, size_t body_len,
+				 uint32_t head_len)
 {
 	struct hello h = some_hello();
 	struct frame_attach a = some_attach();
 	struct wire_err err = {0};
 	struct handshake i = initiator(&h, &a), r;
 	struct seal seal = {0};
-	uint8_t record[RECORD_LEN_BYTES + FRAME_HEAD_BYTES + 128 + RECORD_TAG_MAX_BYTES], tag[RECORD_TAG_MAX_BYTES];
+	uint8_t record[RECORD_LEN_BYTES + FRAME_HEAD_BYTES + 128 + RECORD_TAG_MAX_BYTES],
+		tag[RECORD_TAG_MAX_BYTES];
 	struct wr w = wr_init(record, sizeof record);
 	wr_uint(&w, FRAME_HEAD_BYTES + body_len + seal_tag_bytes(&seal), RECORD_LEN_BYTES);
-	frame_head_put(record + RECORD_LEN_BYTES,
-		       &(struct frame_head){.type = type,
-					    .body_len = head_len,
-					    .cost = frame_class_of(type) == FRAME_CLASS_MESSAGE ? 1000u : 0u});
+	frame_head_put(
+		record + RECORD_LEN_BYTES,
+		&(struct frame_head){.type = type,
+				     .body_len = head_len,
+				     .cost = frame_class_of(type) == FRAME_CLASS_MESSAGE ? 1000u : 0u});
 	w.n += FRAME_HEAD_BYTES;
 	wr_bytes(&w, body, body_len);
 	seal_close(&seal, record + RECORD_LEN_BYTES, body, body_len, tag);
@@ -452,7 +468,8 @@ static void first_records(void **state)
 	frame_put_welcome(&w, &some_welcome);
 	assert_int_equal(first_record(false, F_ATTACH, attach, a.n, (uint32_t)a.n), WIRE_OK);
 	assert_int_equal(first_record(true, F_WELCOME, welcome, w.n, (uint32_t)w.n), WIRE_OK);
-	/* each of them to the wrong side, with a wrong length inside, too short, too long, and of any other type */
+	/* each of them to the wrong side, with a wrong length inside, too short, too long, and of any other
+	 * type */
 	assert_int_equal(first_record(true, F_ATTACH, attach, a.n, (uint32_t)a.n), WIRE_VIOLATION);
 	assert_int_equal(first_record(false, F_WELCOME, welcome, w.n, (uint32_t)w.n), WIRE_VIOLATION);
 	assert_int_equal(first_record(false, F_ATTACH, attach, a.n, (uint32_t)a.n - 1), WIRE_VIOLATION);
@@ -464,9 +481,11 @@ static void first_records(void **state)
 	assert_int_equal(first_record(true, F_WELCOME, welcome, w.n + 1, (uint32_t)w.n + 1), WIRE_VIOLATION);
 	for (unsigned type = 0; type < 256; type++) {
 		if (type != F_ATTACH)
-			assert_int_equal(first_record(false, (uint8_t)type, attach, a.n, (uint32_t)a.n), WIRE_VIOLATION);
+			assert_int_equal(first_record(false, (uint8_t)type, attach, a.n, (uint32_t)a.n),
+					 WIRE_VIOLATION);
 		if (type != F_WELCOME)
-			assert_int_equal(first_record(true, (uint8_t)type, welcome, w.n, (uint32_t)w.n), WIRE_VIOLATION);
+			assert_int_equal(first_record(true, (uint8_t)type, welcome, w.n, (uint32_t)w.n),
+					 WIRE_VIOLATION);
 	}
 }
 
@@ -478,7 +497,8 @@ static void lengths_of_the_first_record(void **state)
 	struct seal seal = {0};
 	const uint32_t least = FRAME_HEAD_BYTES + (uint32_t)seal_tag_bytes(&seal);
 	const uint32_t most = ATTACH_RECORD_MAX_BYTES - RECORD_LEN_BYTES;
-	const uint32_t lengths[] = {0, 1, least - 1, least, most, most + 1, 1u << 20, UINT32_MAX - 3, UINT32_MAX};
+	const uint32_t lengths[] = {0,	      1,	least - 1,	least,	   most,
+				    most + 1, 1u << 20, UINT32_MAX - 3, UINT32_MAX};
 	for (size_t k = 0; k < sizeof lengths / sizeof lengths[0]; k++) {
 		struct wire_err err = {0};
 		struct handshake i = initiator(&h, &a), r;
@@ -489,7 +509,8 @@ static void lengths_of_the_first_record(void **state)
 		handshake_respond(&r, &h);
 		assert_int_equal(feed(&r, i.out, OPENING_BYTES, SIZE_MAX, &taken, &err), WIRE_OK);
 		bool good = lengths[k] >= least && lengths[k] <= most;
-		assert_int_equal(feed(&r, b, sizeof b, SIZE_MAX, &taken, &err), good ? WIRE_MORE : WIRE_VIOLATION);
+		assert_int_equal(feed(&r, b, sizeof b, SIZE_MAX, &taken, &err),
+				 good ? WIRE_MORE : WIRE_VIOLATION);
 		assert_int_equal(handshake_need(&r), good ? lengths[k] : 0);
 	}
 }

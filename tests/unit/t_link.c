@@ -1,6 +1,6 @@
 /*
- * A link against a puppet: a bare channel that says whatever the test wants the peer to say, on a clock that the
- * test moves. What two links make of each other over broken lines is tests/sim.
+ * A link against a puppet: a bare channel that says whatever the test wants the peer to say, on a clock that
+ * the test moves. What two links make of each other over broken lines is tests/sim.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -166,7 +166,8 @@ static enum wire_rc deliver(struct rig *r)
 	while (rc == WIRE_MORE && (areas = channel_gather(&r->peer, from)) > 0) {
 		size_t spaces = link_space(&r->l, to), n = 0;
 		for (size_t i = 0, at = 0; i < areas && spaces; i++) {
-			size_t k = from[i].iov_len < to[0].iov_len - at ? from[i].iov_len : to[0].iov_len - at;
+			size_t k =
+				from[i].iov_len < to[0].iov_len - at ? from[i].iov_len : to[0].iov_len - at;
 			memcpy((uint8_t *)to[0].iov_base + at, from[i].iov_base, k);
 			at += k;
 			n += k;
@@ -203,7 +204,8 @@ static size_t collect_some(struct rig *r, size_t most)
 			struct seen *s = &r->seen[r->frames++];
 			assert_true(r->frames < FRAMES_MAX);
 			*s = (struct seen){rec.head.type, rec.head.cost, rec.head.offset, rec.body.n, {0}};
-			memcpy(s->body, rec.body.p, rec.body.n < sizeof s->body ? rec.body.n : sizeof s->body);
+			memcpy(s->body, rec.body.p,
+			       rec.body.n < sizeof s->body ? rec.body.n : sizeof s->body);
 			buf_put(rec.buf);
 		}
 		assert_int_equal(rc, WIRE_MORE);
@@ -314,8 +316,8 @@ static void assert_clock(const struct rig *r, enum link_clock want, uint64_t exp
 	uint64_t at;
 	enum link_clock clock = link_clock(&r->l, &at);
 	if (clock != want || at != expires)
-		fail_msg("clock %d runs out %lld ms from now, expected %d, %lld", clock, (long long)(at - r->now), want,
-			 (long long)(expires - r->now));
+		fail_msg("clock %d runs out %lld ms from now, expected %d, %lld", clock,
+			 (long long)(at - r->now), want, (long long)(expires - r->now));
 }
 
 static enum link_verdict tick_after(struct rig *r, uint64_t ms)
@@ -422,8 +424,9 @@ static void malformed_control(void **state)
 		uint8_t type;
 		size_t n;
 		const char *why;
-	} cases[] = {{F_ACK, 23, "ACK"}, {F_ACK, 25, "ACK"}, {F_PING, 0, "PING"},   {F_PONG, 2, "PONG"},
-		     {F_FIN, 15, "FIN"}, {F_FIN, 17, "FIN"}, {F_CANCEL, 3, "CANCEL"}, {F_CANCEL, 5, "CANCEL"}};
+	} cases[] = {{F_ACK, 23, "ACK"},      {F_ACK, 25, "ACK"},     {F_PING, 0, "PING"},
+		     {F_PONG, 2, "PONG"},     {F_FIN, 15, "FIN"},     {F_FIN, 17, "FIN"},
+		     {F_CANCEL, 3, "CANCEL"}, {F_CANCEL, 5, "CANCEL"}};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		uint8_t zeros[32] = {0};
 		struct rig *r = start_up_default();
@@ -448,7 +451,8 @@ static void acks_release(void **state)
 	assert_int_equal(peer_ack(r, 200, 0, 10200), WIRE_MORE);
 	assert_int_equal(r->events, 1);
 	assert_int_equal(r->ev[0].type, LINK_ACKED);
-	assert_true(r->l.ring.count == 1 && r->l.credit.acked == 200 && r->l.credit.granted == 10200 && live == 1);
+	assert_true(r->l.ring.count == 1 && r->l.credit.acked == 200 && r->l.credit.granted == 10200 &&
+		    live == 1);
 	assert_int_equal(collect(r), 0); /* and nothing is sent twice */
 	stop(r);
 }
@@ -520,7 +524,8 @@ static void stale_acks_are_counted_and_no_progress(void **state)
 	static const struct frame_ack stale[] = {
 		{200, 100, 10200}, {100, 100, 10200}, {200, 0, 0}, {0, 0, 0}, {200, 100, 10199}};
 	for (size_t i = 0; i < sizeof stale / sizeof stale[0]; i++) {
-		assert_int_equal(peer_ack(r, stale[i].written, stale[i].durable, stale[i].granted), WIRE_MORE);
+		assert_int_equal(peer_ack(r, stale[i].written, stale[i].durable, stale[i].granted),
+				 WIRE_MORE);
 		assert_int_equal(r->events, 0);
 		assert_int_equal(r->l.stale_acks, i + 1);
 	}
@@ -654,7 +659,8 @@ static void the_ring_holds_a_full_window(void **state)
 	assert_true(!raised && l.ring.capacity == 64 << 20);
 	link_free(&l);
 	/* full of bodies that grew as far as they may, it is credit that ends, not room */
-	struct rig *r = start_up(&(struct link_config){.window = 1 << 20, .source = {get_counted, NULL}}, 1 << 20);
+	struct rig *r =
+		start_up(&(struct link_config){.window = 1 << 20, .source = {get_counted, NULL}}, 1 << 20);
 	for (unsigned i = 0; i < LINK_MESSAGES_MAX; i++)
 		assert_int_equal(send_body(r, 256, 256 + BODY_SLACK_BYTES), WIRE_OK);
 	assert_false(link_can_send(&r->l, 1, 0));
@@ -731,9 +737,9 @@ static void resume_that_cannot_be(void **state)
 		enum wire_rc rc;
 		const char *why;
 	} cases[] = {
-		{0, WIRE_LOST, "no longer holds"},	 {199, WIRE_LOST, "no longer holds"},
+		{0, WIRE_LOST, "no longer holds"},	   {199, WIRE_LOST, "no longer holds"},
 		{201, WIRE_VIOLATION, "inside a message"}, {499, WIRE_VIOLATION, "inside a message"},
-		{501, WIRE_VIOLATION, "never sent"},	 {UINT64_MAX, WIRE_VIOLATION, "never sent"},
+		{501, WIRE_VIOLATION, "never sent"},	   {UINT64_MAX, WIRE_VIOLATION, "never sent"},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
 		for (int up = 0; up < 2; up++) {
@@ -983,13 +989,15 @@ static void fin_must_agree(void **state)
 	assert_int_equal(r->ev[0].type, LINK_FINISHED);
 	assert_failed(r, peer_message(r, 10, 1), WIRE_VIOLATION, "after FIN");
 	stop(r);
-	static const struct frame_fin wrong[] = {{9, 100}, {11, 100}, {0, 100}, {10, 101}, {10, UINT64_MAX}, {UINT64_MAX, 100}};
+	static const struct frame_fin wrong[] = {{9, 100},  {11, 100},	      {0, 100},
+						 {10, 101}, {10, UINT64_MAX}, {UINT64_MAX, 100}};
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
 		r = start_up_default();
 		send(r, 100);
 		collect(r);
 		peer_message(r, 0, 10);
-		assert_failed(r, peer_fin(r, wrong[i].sent, wrong[i].received), WIRE_VIOLATION, "does not agree");
+		assert_failed(r, peer_fin(r, wrong[i].sent, wrong[i].received), WIRE_VIOLATION,
+			      "does not agree");
 		stop(r);
 	}
 }
@@ -1379,7 +1387,8 @@ static enum wire_rc life(void)
 	if (rc != WIRE_OK)
 		goto out;
 	for (int connection = 0; connection < 3 && rc == WIRE_OK; connection++) {
-		rc = connection ? link_attach(&l, &hs, 0, 10000, 0, &err) : link_attach_early(&l, &hs, 0, &err);
+		rc = connection ? link_attach(&l, &hs, 0, 10000, 0, &err)
+				: link_attach_early(&l, &hs, 0, &err);
 		struct buf *b = rc == WIRE_OK ? get_counted(NULL, 10) : NULL;
 		if (b && link_send(&l, F_DATA, 10, b, 0) != WIRE_OK)
 			buf_put(b);
@@ -1388,7 +1397,8 @@ static enum wire_rc life(void)
 	}
 	if (rc == WIRE_OK && !channel_open(&peer, &zero, &zero, 0, 1 << 20, 1 << 20, source))
 		rc = WIRE_NOMEM;
-	struct buf *small = rc == WIRE_OK ? get_counted(NULL, 10) : NULL, *large = small ? get_counted(NULL, 100000) : NULL;
+	struct buf *small = rc == WIRE_OK ? get_counted(NULL, 10) : NULL,
+		   *large = small ? get_counted(NULL, 100000) : NULL;
 	if (large) {
 		small->len = 10, large->len = 100000;
 		memset(small->data, 1, 10);

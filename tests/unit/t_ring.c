@@ -1,4 +1,5 @@
-/* The replay ring against a plain list: what it holds, finds and frees; and the credit arithmetic beside it. */
+/* The replay ring against a plain list: what it holds, finds and frees; and the credit arithmetic beside it.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,7 +41,8 @@ static void holds_in_order(void **state)
 	uint64_t offset = 0;
 	for (size_t i = 0; i < 10; i++) {
 		const struct ring_entry *e = ring_at(&r, i);
-		assert_true(e->offset == offset && e->cost == 10 + i && e->type == 0x20 + i && e->body->len == i);
+		assert_true(e->offset == offset && e->cost == 10 + i && e->type == 0x20 + i &&
+			    e->body->len == i);
 		assert_int_equal(ring_find(&r, offset), i);
 		assert_true(ring_offset_at(&r, i) == offset);
 		/* inside a message there is nothing to resume from */
@@ -136,7 +138,8 @@ static void agrees_with_a_list(void **state)
 	assert_true(ring_init(&r, 20000));
 	while (last < MODEL_MAX) {
 		size_t n = prng_below(&p, 300);
-		bool fits = first == last || (last - first < LINK_MESSAGES_MAX && stored < 20000 && stored + n <= 20000);
+		bool fits = first == last ||
+			    (last - first < LINK_MESSAGES_MAX && stored < 20000 && stored + n <= 20000);
 		assert_int_equal(ring_has_room(&r, n), fits);
 		if (fits && prng_below(&p, 3)) {
 			uint32_t cost = (uint32_t)(1 + prng_below(&p, 50));

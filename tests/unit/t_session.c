@@ -41,13 +41,16 @@ static void describe(char *text)
 		for (int role = ROLE_SENDER; role <= ROLE_RECEIVER; role++) {
 			char line[256], *q = line;
 			bool any = false;
-			q += sprintf(q, "%-8s %-8s", frames[f].name, role == ROLE_SENDER ? "sender" : "receiver");
+			q += sprintf(q, "%-8s %-8s", frames[f].name,
+				     role == ROLE_SENDER ? "sender" : "receiver");
 			for (int s = 0; s < SESSION_STATE_COUNT; s++) {
 				struct session session = {(enum session_state)s};
 				struct wire_err err = {0};
-				bool ok = session_step(&session, frames[f].id, (enum frame_role)role, &err) == WIRE_OK;
+				bool ok = session_step(&session, frames[f].id, (enum frame_role)role, &err) ==
+					  WIRE_OK;
 				any = any || ok;
-				q += sprintf(q, " %-*s", width(s), ok ? session_state_name(session.state) : "-");
+				q += sprintf(q, " %-*s", width(s),
+					     ok ? session_state_name(session.state) : "-");
 			}
 			if (any)
 				p += sprintf(p, "%s\n", line);
@@ -71,7 +74,8 @@ static void read_matrix(char text[TEXT_MAX])
 {
 	char path[4096];
 	const char *slash = strrchr(__FILE__, '/');
-	snprintf(path, sizeof path, "%.*s/session.matrix", slash ? (int)(slash - __FILE__) : 1, slash ? __FILE__ : ".");
+	snprintf(path, sizeof path, "%.*s/session.matrix", slash ? (int)(slash - __FILE__) : 1,
+		 slash ? __FILE__ : ".");
 	FILE *f = fopen(path, "r");
 	if (!f)
 		fail_msg("%s: %s", path, strerror(errno));
@@ -113,7 +117,8 @@ static void a_refusal_changes_nothing(void **state)
 			for (int role = 0; role < 4; role++) {
 				struct session session = {(enum session_state)s};
 				struct wire_err err = {0};
-				enum wire_rc rc = session_step(&session, (uint8_t)frame, (enum frame_role)role, &err);
+				enum wire_rc rc =
+					session_step(&session, (uint8_t)frame, (enum frame_role)role, &err);
 				bool message = frame_class_of((uint8_t)frame) == FRAME_CLASS_MESSAGE;
 				if (rc == WIRE_OK) {
 					assert_true(message && role >= ROLE_SENDER && role <= ROLE_RECEIVER);
@@ -136,8 +141,10 @@ static void closed_is_the_end(void **state)
 		assert_int_equal(session.state, SESSION_CLOSED);
 		for (size_t f = 0; f < sizeof frames / sizeof frames[0]; f++) {
 			struct wire_err err = {0};
-			assert_int_equal(session_step(&session, frames[f].id, ROLE_SENDER, &err), WIRE_VIOLATION);
-			assert_int_equal(session_step(&session, frames[f].id, ROLE_RECEIVER, &err), WIRE_VIOLATION);
+			assert_int_equal(session_step(&session, frames[f].id, ROLE_SENDER, &err),
+					 WIRE_VIOLATION);
+			assert_int_equal(session_step(&session, frames[f].id, ROLE_RECEIVER, &err),
+					 WIRE_VIOLATION);
 		}
 	}
 }
@@ -145,14 +152,16 @@ static void closed_is_the_end(void **state)
 static void every_state_can_be_reached_and_left(void **state)
 {
 	(void)state;
-	bool reached[SESSION_STATE_COUNT] = {[SESSION_INIT] = true}, ends[SESSION_STATE_COUNT] = {[SESSION_CLOSED] = true};
+	bool reached[SESSION_STATE_COUNT] = {[SESSION_INIT] = true},
+	     ends[SESSION_STATE_COUNT] = {[SESSION_CLOSED] = true};
 	for (int turn = 0; turn < SESSION_STATE_COUNT; turn++)
 		for (int s = 0; s < SESSION_STATE_COUNT; s++)
 			for (size_t f = 0; f < sizeof frames / sizeof frames[0]; f++)
 				for (int role = ROLE_SENDER; role <= ROLE_RECEIVER; role++) {
 					struct session to = {(enum session_state)s};
 					struct wire_err err = {0};
-					if (session_step(&to, frames[f].id, (enum frame_role)role, &err) != WIRE_OK)
+					if (session_step(&to, frames[f].id, (enum frame_role)role, &err) !=
+					    WIRE_OK)
 						continue;
 					reached[to.state] |= reached[s];
 					ends[s] |= ends[to.state];
@@ -173,7 +182,7 @@ static void names(void **state)
 			assert_string_not_equal(session_state_name((enum session_state)s),
 						session_state_name((enum session_state)t));
 	assert_string_equal(session_state_name(SESSION_STATE_COUNT), "?");
-	assert_string_equal(session_state_name((enum session_state)-1), "?");
+	assert_string_equal(session_state_name((enum session_state) - 1), "?");
 }
 
 int main(int argc, char **argv)

@@ -1,0 +1,125 @@
+# The ways two sides meet.
+
+load helpers
+
+setup() {
+	cd "$BATS_TEST_TMPDIR" || return
+	make_tree src
+}
+
+@test "a unix socket" {
+	RECV_ADDR=
+	start_on recv port "$HAUL" recv --once --listen="unix:$PWD/sock" --port-file=port dst
+	[ "$ADDR" = "$PWD/sock" ]
+	[ "$(stat -c %a sock)" = 600 ]
+	"$HAUL" send src/. "unix:$PWD/sock"
+	reap "$PID" 0
+	same_tree src dst
+	[ ! -e sock ]
+}
+
+@test "a stale unix socket is taken over, a live one is not" {
+	start_on recv port "$HAUL" recv --listen=unix:sock --port-file=port dst
+	kill -KILL "$PID"
+	reap "$PID"
+	[ -S sock ]
+	start_on recv port "$HAUL" recv --listen=unix:sock --port-file=port dst
+	local status=0
+	"$HAUL" recv --listen=unix:sock dst2 2>err || status=$?
+	[ "$status" -eq 11 ]
+	one_line err sock
+	"$HAUL" send src/. unix:sock
+	stop "$PID" 143
+	same_tree src dst
+}
+
+@test "exec: a child with a pipe on both sides" {
+	"$HAUL" send src/. "exec:$HAUL recv --stdio dst" >out 2>err
+	same_tree src dst
+	empty out err
+	"$HAUL" recv "exec:$HAUL send --listen=stdio: src/." dst2 >out 2>err
+	same_tree src dst2
+	empty out err
+}
+
+@test "stdio: two processes in a ring of FIFOs" {
+	mkfifo there back
+	start recv bash -c 'exec "$0" recv --stdio dst <there >back' "$HAUL"
+	"$HAUL" send src/. stdio: <back >there
+	reap "$PID" 0
+	same_tree src dst
+}
+
+@test "ssh, with something that only looks like it" {
+	mkdir bin
+	# shellcheck disable=SC2016
+	printf '#!/bin/bash\nprintf "%%s\\n" "$@" >ssh.args\nshift $(($# - 1))\nexec sh -c "$1"\n' >bin/ssh
+	chmod +x bin/ssh
+	"$HAUL" send -e "$PWD/bin/ssh" --haul-path="$HAUL" src/. "user@host:$PWD/d st" 2>err
+	same_tree src 'd st'
+	[ "$(sed -n 1p ssh.args)" = user@host ]
+	PATH="$PWD/bin:$PATH" "$HAUL" send --haul-path="$HAUL" src/. "ssh://host:2222$PWD/dst2" 2>err
+	same_tree src dst2
+	[ "$(sed -n 1,3p ssh.args | tr '\n' ' ')" = '-p 2222 host ' ]
+	HAUL_RSH=$PWD/bin/ssh "$HAUL" recv --haul-path="$HAUL" "host:$PWD/src" dst3 2>err
+	same_tree src dst3/src
+}
+
+@test "pull: send --listen, recv FROM DIR" {
+	start_on send port "$HAUL" send --listen=127.0.0.1:0 --port-file=port --json=send.json src/.
+	"$HAUL" recv --json=recv.json "$ADDR" dst >out 2>err
+	reap "$PID" 0
+	same_tree src dst
+	empty out err send.out send.err
+	done_is send.json exit=0
+	done_is recv.json exit=0
+	clean dst
+}
+
+@test "pull of a stream to standard output" {
+	random_file in 3000000
+	STDIN=in start_on send port "$HAUL" send --listen=127.0.0.1:0 --port-file=port -
+	"$HAUL" recv -o - "$ADDR" >out 2>err
+	reap "$PID" 0
+	same_bytes in out
+	empty err
+}
+
+@test "the receiver waits for a sender that comes later, and the sender for a receiver" {
+	start send "$HAUL" send --json=send.json --retry-delay=10ms..50ms src/. unix:sock
+	await json_has send.json retry
+	start recv "$HAUL" recv --once --listen=unix:sock dst
+	reap "$PID" 0
+	same_tree src dst
+	start recv "$HAUL" recv --json=recv.json --retry-delay=10ms..50ms unix:sock2 dst2
+	local recv=$PID
+	await json_has recv.json retry
+	start send "$HAUL" send --listen=unix:sock2 src/.
+	reap "$PID" 0
+	reap "$recv" 0
+	same_tree src dst2
+	done_is recv.json reconnects=0
+}
+
+@test "IPv6" {
+	start_on recv port "$HAUL" recv --once --listen='[::1]:0' --port-file=port dst
+	[[ $ADDR == '[::1]:'* ]]
+	"$HAUL" send src/. "$ADDR"
+	reap "$PID" 0
+	same_tree src dst
+}
+
+@test "a socket that was passed on: fd:N and systemd:" {
+	local n
+	start_on recv port "$HAUL" recv --once --listen=127.0.0.1:0 --port-file=port dst
+	n=$(id -u)
+	"$HAUL" send src/. "$ADDR"
+	reap "$PID" 0
+	# a connection, not a listener: both ends of a socketpair, made by socat-like means of bash
+	mkfifo there back
+	start recv bash -c 'exec 7<>there; exec "$0" recv --listen=fd:9 dst2 9<>there' "$HAUL"
+	reap "$PID"
+	[ "$REAPED" -ne 0 ]
+	one_line recv.err
+	[ -n "$n" ]
+}
