@@ -33,6 +33,7 @@
  *   credit ring channel link  the window; what may be replayed; one connection; the link above them
  *   session              the life cycle
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -93,6 +94,15 @@ static void hold_standard_descriptors(void)
 			_exit(22);
 }
 
+/* What was printed, a help text for one, counts only once it is written. */
+static int flushed(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	fprintf(stderr, "haul: standard output: %s\n", strerror(errno));
+	return status ? status : 11;
+}
+
 int main(int argc, char **argv)
 {
 	hold_standard_descriptors();
@@ -101,6 +111,6 @@ int main(int argc, char **argv)
 		return usage_error("no subcommand", "send or recv is missing");
 	for (size_t i = 0; i < sizeof subcommands / sizeof subcommands[0]; i++)
 		if (strcmp(argv[1], subcommands[i].name) == 0)
-			return subcommands[i].run(argc - 1, argv + 1);
+			return flushed(subcommands[i].run(argc - 1, argv + 1));
 	return usage_error(argv[1], "no such subcommand");
 }

@@ -484,7 +484,10 @@ static void wait_for_something(struct engine *e)
 		add_fd(fds, &n, dial_poll_fd(e->dial), POLLOUT);
 	conn_at = n;
 	if (e->conn_open) {
-		add_fd(fds, &n, e->conn.in, POLLIN);
+		bool hold = e->hold_reading && !e->hs && e->phase == ENGINE_RUNNING;
+		if (hold)
+			link_hold(&e->link, clock_now_ms());
+		add_fd(fds, &n, e->conn.in, hold ? 0 : POLLIN);
 		if (e->write_blocked && e->conn.out == e->conn.in)
 			fds[conn_at].events |= POLLOUT;
 		else if (e->write_blocked)

@@ -111,6 +111,7 @@ struct engine {
 	bool resuming;
 	uint64_t replayed_before;
 
+	bool hold_reading; /* the role has enough to do: let the socket fill */
 	struct pace pace;
 	bool write_blocked;
 	uint64_t progress_at, progress_said;

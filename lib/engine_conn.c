@@ -98,12 +98,19 @@ static enum haul_rc wire_abort(struct engine *e, enum haul_rc rc, const struct w
 	return engine_abort(e, &err);
 }
 
+/* The side that waits may learn of a cut long before the side that dials: it waits that much longer. */
+static uint64_t reconnect_budget(const struct engine *e)
+{
+	uint64_t ms = e->set.cfg->reconnect_ms, more = ms < DEAD_AFTER_MS ? ms : DEAD_AFTER_MS;
+	return e->set.dial || ms == DURATION_INF ? ms : ms + more;
+}
+
 static void attached(struct engine *e, uint64_t received)
 {
 	bool again = e->was_up;
 	e->was_up = true;
 	e->attempt_deadline = UINT64_MAX;
-	e->link.cfg.reconnect_ms = e->set.cfg->reconnect_ms;
+	e->link.cfg.reconnect_ms = reconnect_budget(e);
 	struct event ev = {.type = EV_CONNECT};
 	ev.u.connect.peer = e->set.dial ? e->set.dial->text : "";
 	ev.u.connect.attempt = e->link.generation;
@@ -302,11 +309,26 @@ uint64_t engine_conn_deadline(const struct engine *e)
 
 /* ---- being handed connections ---- */
 
+/* Says no to one connection; the session and its present connection go on. */
+static void turn_away(struct handoff *h, uint16_t code, const char *why)
+{
+	handshake_refuse(&h->hs, code, why);
+	ssize_t n = write(h->conn.out, h->hs.out, h->hs.out_len);
+	(void)n; /* if it does not fit at once nobody is listening */
+	conn_close(&h->conn, 0);
+}
+
 enum haul_rc engine_adopt(struct engine *e, struct handoff *h)
 {
 	struct wire_err err = {0};
 	struct handshake *hs = &h->hs;
 	uint64_t now = clock_now_ms(), received = hs->attach.received;
+	enum wire_rc rc = link_resumable(&e->link, received, &err);
+	if (rc != WIRE_OK) {
+		/* perhaps only dialled before the present connection and accepted after it */
+		turn_away(h, (uint16_t)haul_rc_status(rc == WIRE_LOST ? HAUL_NO_RESUME : HAUL_PROTOCOL), err.check);
+		return HAUL_OK;
+	}
 	if (e->conn_open) /* the newer connection fences the older */
 		engine_conn_lost(e, "superseded by a newer connection", "peer");
 	e->conn = h->conn;
@@ -317,13 +339,9 @@ enum haul_rc engine_adopt(struct engine *e, struct handoff *h)
 				      .granted = link_grant(&e->link),
 			      });
 	set_opening(e, hs);
-	enum wire_rc rc = link_attach(&e->link, hs, received, hs->attach.granted, now, &err);
+	rc = link_attach(&e->link, hs, received, hs->attach.granted, now, &err);
 	if (rc != WIRE_OK)
-		return wire_abort(e,
-				  rc == WIRE_LOST    ? HAUL_NO_RESUME
-				  : rc == WIRE_NOMEM ? HAUL_NO_MEMORY
-						     : HAUL_PROTOCOL,
-				  &err);
+		return wire_abort(e, rc == WIRE_NOMEM ? HAUL_NO_MEMORY : HAUL_PROTOCOL, &err);
 	attached(e, received);
 	return HAUL_OK;
 }

@@ -18,6 +18,7 @@
 #define DIE_MS	   1000
 #define LOOK_MS	   100
 #define LOCK_TRIES 8
+#define CLAIM_TRIES 10
 
 struct claim {
 	int64_t pid;
@@ -43,11 +44,11 @@ static void write_claim(struct root *root, const char *name, uint64_t proved_ms)
 {
 	struct claim c = {getpid(), proved_ms};
 	int fd = claim_open(root, name, O_RDWR | O_CREAT);
-	if (fd < 0)
-		return;
-	if (pwrite(fd, &c, sizeof c, 0) != (ssize_t)sizeof c)
+	/* a claim that a dead process left must not be taken for ours */
+	if (fd < 0 || pwrite(fd, &c, sizeof c, 0) != (ssize_t)sizeof c)
 		holder_unclaim(root, name);
-	close(fd);
+	if (fd >= 0)
+		close(fd);
 }
 
 static bool read_claim(struct root *root, const char *name, struct claim *c)
@@ -70,11 +71,26 @@ static bool wait_gone(int pidfd, int ms)
 	return poll(&p, 1, ms) > 0;
 }
 
+/* The holder's claim. Who has just locked the file is about to write it; who only looks will let go. */
+static bool find_claim(struct root *root, const char *name, struct claim *c)
+{
+	for (int i = 0; i < CLAIM_TRIES; i++) {
+		if (read_claim(root, name, c))
+			return true;
+		if (!holder_held(root, name))
+			return false;
+		poll(NULL, 0, LOOK_MS);
+	}
+	return false;
+}
+
 /* True when the holder is gone. */
 static bool challenge(struct root *root, const char *name)
 {
 	struct claim c;
-	if (!read_claim(root, name, &c) || c.pid == getpid())
+	if (!find_claim(root, name, &c))
+		return !holder_held(root, name);
+	if (c.pid == getpid())
 		return false;
 	int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)c.pid, 0);
 	if (pidfd < 0)
@@ -93,36 +109,63 @@ static bool challenge(struct root *root, const char *name)
 	return gone;
 }
 
-static bool lock(int fd)
+/* 0, -EBUSY when somebody has it, or -errno. */
+static int lock(int fd)
 {
 	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	return fcntl(fd, F_OFD_SETLK, &l) == 0;
+	if (fcntl(fd, F_OFD_SETLK, &l) == 0)
+		return 0;
+	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
 }
 
 /* One try: fd, -EBUSY when it is held, -EAGAIN when it was removed under our hands. */
-static int attempt(struct root *root, const char *name, int flags)
+static int attempt(struct root *root, const char *name, int flags, bool claim)
 {
 	int fd = root_state_open(root, name, flags);
 	if (fd < 0)
 		return fd;
 	struct stat st;
-	int rc = lock(fd) ? 0 : -EBUSY;
+	int rc = lock(fd);
+	if (rc != -EBUSY && !claim)
+		rc = 0;
 	if (rc == 0 && (fstat(fd, &st) < 0 || st.st_nlink == 0))
 		rc = -EAGAIN;
 	if (rc == 0) {
-		write_claim(root, name, 0);
+		if (claim)
+			write_claim(root, name, 0);
 		return fd;
 	}
 	close(fd);
 	return rc;
 }
 
-int holder_try(struct root *root, const char *name, int flags)
+static int attempts(struct root *root, const char *name, int flags, bool claim)
 {
 	int rc = -EAGAIN;
 	for (int i = 0; i < LOCK_TRIES && rc == -EAGAIN; i++)
-		rc = attempt(root, name, flags);
+		rc = attempt(root, name, flags, claim);
 	return rc == -EAGAIN ? -EBUSY : rc;
+}
+
+int holder_try(struct root *root, const char *name, int flags)
+{
+	return attempts(root, name, flags, true);
+}
+
+int holder_mark(struct root *root, const char *name, int flags)
+{
+	return attempts(root, name, flags, false);
+}
+
+bool holder_held(struct root *root, const char *name)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = root_state_open(root, name, O_RDONLY);
+	if (fd < 0)
+		return fd != -ENOENT;
+	bool held = fcntl(fd, F_OFD_GETLK, &l) < 0 || l.l_type != F_UNLCK;
+	close(fd);
+	return held;
 }
 
 int holder_lock(struct root *root, const char *name, int flags)

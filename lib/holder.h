@@ -10,6 +10,8 @@
 #ifndef HAUL_LIB_HOLDER_H
 #define HAUL_LIB_HOLDER_H
 
+#include <stdbool.h>
+
 #include "lib/root.h"
 
 /* How long a challenged session may take to hear from its sender. */
@@ -21,6 +23,13 @@ int holder_lock(struct root *root, const char *name, int flags);
 
 /* Locks without a challenge: fd, or -EBUSY. */
 int holder_try(struct root *root, const char *name, int flags);
+
+/* Locks without a challenge and without telling who we are: a sign of life, or a look that nobody else shall
+ * disturb. Unlike the others it also goes on where a file system has no locks. fd, -EBUSY or -errno. */
+int holder_mark(struct root *root, const char *name, int flags);
+
+/* Is name locked by anybody? Writes nothing. False when there is none; true when it cannot be told. */
+bool holder_held(struct root *root, const char *name);
 
 /* Answers a challenge: our sender is alive. */
 void holder_prove(struct root *root, const char *name);

@@ -78,16 +78,21 @@ static void take_record(struct partial *p, struct chunk_map *map, const struct j
 	memcpy(map->digest[i], r->digest, DIGEST_BYTES);
 }
 
-/* Reads what the journal says. True when it is about this file; *p knows where to go on. */
-static bool load(struct partial *p, const struct journal_header *want, struct chunk_map *map)
+/* 0, -ENOENT when it is no journal, or -errno. */
+static int read_head(struct partial *p)
 {
-	uint8_t head[JOURNAL_HEAD_MAX_BYTES], block[JOURNAL_RECORD_BYTES * 256];
+	uint8_t head[JOURNAL_HEAD_MAX_BYTES];
 	ssize_t n = pread(p->jfd, head, sizeof head, 0);
-	size_t at = n > 0 ? journal_get_header(head, (size_t)n, &p->head) : 0;
-	if (!at || p->head.chunk != want->chunk || p->head.stream != want->stream ||
-	    p->head.path_len != want->path_len || memcmp(p->head.path, want->path, want->path_len) != 0)
-		return false;
-	p->end = at;
+	if (n < 0)
+		return -errno;
+	p->end = journal_get_header(head, (size_t)n, &p->head);
+	return p->end ? 0 : -ENOENT;
+}
+
+static int read_records(struct partial *p, struct chunk_map *map)
+{
+	uint8_t block[JOURNAL_RECORD_BYTES * 256];
+	ssize_t n;
 	while ((n = pread(p->jfd, block, sizeof block, (off_t)p->end)) >= (ssize_t)JOURNAL_RECORD_BYTES) {
 		struct journal_record r;
 		size_t used = 0;
@@ -101,8 +106,47 @@ static bool load(struct partial *p, const struct journal_header *want, struct ch
 		if (used < (size_t)n)
 			break;
 	}
+	return n < 0 ? -errno : 0;
+}
+
+static bool same_file(const struct journal_header *a, const struct journal_header *b)
+{
+	return a->chunk == b->chunk && a->stream == b->stream && a->path_len == b->path_len &&
+	       memcmp(a->path, b->path, a->path_len) == 0;
+}
+
+/* Reads what the journal says; *p knows where to go on. 0, -ENOENT when it is not about this file or says
+ * nothing, or -errno: then nobody knows what is there. */
+static int load(struct partial *p, const struct journal_header *want, struct chunk_map *map)
+{
+	int rc = read_head(p);
+	if (rc == 0 && !same_file(&p->head, want))
+		rc = -ENOENT;
+	if (rc == 0)
+		rc = read_records(p, map);
 	/* what could not be read must not be met behind what will be appended */
-	return ftruncate(p->jfd, (off_t)p->end) == 0;
+	if (rc == 0 && ftruncate(p->jfd, (off_t)p->end) < 0)
+		rc = -errno;
+	return rc == 0 && !p->seq ? -ENOENT : rc;
+}
+
+bool partial_peek(int jfd, struct journal_header *head, uint64_t *recorded)
+{
+	struct partial *p = calloc(1, sizeof *p);
+	struct chunk_map map = {0};
+	if (!p)
+		return false;
+	p->jfd = jfd;
+	bool ok = read_head(p) == 0 &&
+		  (p->head.stream || chunk_map_init(&map, p->head.size, p->head.chunk)) &&
+		  read_records(p, map.state ? &map : NULL) == 0 && p->seq > 0;
+	*head = p->head;
+	*recorded = p->stream_length;
+	for (uint64_t i = 0; ok && i < map.count; i++)
+		*recorded += map.state[i] == CHUNK_HAVE ? chunk_map_length(&map, i) : 0;
+	chunk_map_free(&map);
+	free(p);
+	return ok;
 }
 
 static int write_at(int fd, const uint8_t *b, size_t n, uint64_t at)
@@ -160,21 +204,17 @@ int partial_open(struct root *root, const struct journal_header *want, struct ch
 	int rc = p->jfd = holder_lock(root, p->journal, O_RDWR | O_CREAT);
 	if (rc >= 0)
 		rc = p->fd = root_state_open(root, p->part, O_RDWR | O_CREAT);
-	if (rc < 0)
-		goto fail;
-	p->resumed = load(p, want, map) && p->seq > 0;
-	if (!p->resumed)
+	if (rc >= 0)
+		rc = load(p, want, map);
+	p->resumed = rc == 0;
+	if (rc == -ENOENT)
 		rc = begin(p, want);
-	else if (p->head.stamp != want->stamp || p->head.size != want->size)
+	else if (rc == 0 && (p->head.stamp != want->stamp || p->head.size != want->size))
 		rc = map ? renew(p, want, map) : 0;
-	else
-		rc = 0;
-	if (rc == 0) {
+	if (rc == 0)
 		*out = p;
-		return 0;
-	}
-fail:
-	partial_close(root, p, false);
+	else
+		let_go(root, p);
 	return rc;
 }
 

@@ -12,6 +12,7 @@
 #include "wire/err.h"
 
 #define OUTCOMES_A_RESULT 1024u
+#define READ_AHEAD	  (8u << 20)
 
 /* ---- messages out: tried each pump until the link takes them ---- */
 
@@ -120,6 +121,8 @@ static enum haul_rc receiver_pump(void *self)
 		send_stop(r);
 	if (r->finish_sent && !r->outcome_count && !r->summary_sent && (!r->stopped || r->stop_sent))
 		send_summary(r);
+	/* a worker's block is warm if it comes soon: what cannot be written soon may wait in the socket */
+	r->engine.hold_reading = r->engine.link.expected - r->engine.link.written > READ_AHEAD;
 	note_blocked(r);
 	return HAUL_OK;
 }

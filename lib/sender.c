@@ -137,6 +137,12 @@ static void pump_end(struct sender *s)
 	sender_outbox_drain(s);
 }
 
+static bool waits_for_credit(const struct sender *s)
+{
+	const struct outgoing *o = &s->outbox[s->outbox_head];
+	return s->outbox_count && !link_can_send(&s->engine.link, o->cost, o->body->len);
+}
+
 /* Where the pipeline waits; the person sees it, and the peer is told when it is the source. */
 static void note_blocked(struct sender *s)
 {
@@ -144,8 +150,10 @@ static void note_blocked(struct sender *s)
 	const struct link *l = &s->engine.link;
 	if (l->state != LINK_UP || s->engine.write_blocked)
 		on = BLOCKED_LINK;
-	else if (s->outbox_count)
+	else if (waits_for_credit(s))
 		on = BLOCKED_CREDIT;
+	else if (s->outbox_count)
+		on = BLOCKED_LINK;
 	else if (pool_count(s->workers))
 		on = BLOCKED_CPU;
 	else if ((s->stream && s->stream->wanted && !s->stream_ended) || (!s->scan_ended && !s->open_count))
@@ -207,7 +215,7 @@ static enum haul_rc sender_pump(void *self)
 		       s->engine.phase == ENGINE_RUNNING;
 	}
 	pump_end(s);
-	link_waiting(&s->engine.link, s->outbox_count > 0, engine_now_ms());
+	link_waiting(&s->engine.link, waits_for_credit(s), engine_now_ms());
 	note_blocked(s);
 	govern(s);
 	uint64_t unacked = content_in_ring(s);

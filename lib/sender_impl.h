@@ -22,6 +22,8 @@
 /* A file that changes while it is read is sent again this often. */
 #define RESEND_MAX 2u
 #define OUTBOX_MAX 8u
+/* Raw bytes given to the link ahead of the socket. */
+#define UNSENT_MAX (4u << 20)
 
 struct outgoing {
 	uint8_t frame;

@@ -41,6 +41,9 @@ bool sender_outbox_drain(struct sender *s)
 	uint64_t now = engine_now_ms();
 	while (s->outbox_count) {
 		struct outgoing *o = &s->outbox[s->outbox_head];
+		/* what waits for the socket waits in few, warm blocks; credit is for what is on its way */
+		if (o->content && link_unsent(&s->engine.link) > UNSENT_MAX)
+			return false;
 		if (link_send(&s->engine.link, o->frame, o->cost, o->body, now) != WIRE_OK)
 			return false;
 		engine_step(&s->engine, o->frame, ROLE_SENDER);

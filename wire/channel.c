@@ -218,6 +218,8 @@ void channel_wrote(struct channel *ch, size_t n)
 {
 	ch->bytes_out += n;
 	ch->slot_written += n;
+	if (ch->slot_count && ch->slot[ch->slot_head].end)
+		ch->message_out += n;
 	while (ch->slot_count) {
 		const struct channel_slot *s = &ch->slot[ch->slot_head];
 		if (ch->slot_written < slot_bytes(s))

@@ -54,6 +54,7 @@ struct channel {
 
 	uint64_t sent; /* offset behind the last message that is out in full, or that the peer had before */
 	uint64_t bytes_in, bytes_out;
+	uint64_t message_out; /* bytes out while a message was being written */
 };
 
 /* What came: head and body. buf is set for messages: its content is the body and the caller owns it; the body

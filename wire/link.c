@@ -340,6 +340,11 @@ static void seal_messages(struct link *l)
 
 size_t link_gather(struct link *l, uint64_t now, struct iovec iov[static CHANNEL_IOV_MAX])
 {
+	/* on a slow line one message takes long: its bytes on the way are movement too */
+	if (l->channel.message_out != l->seen_out) {
+		l->seen_out = l->channel.message_out;
+		l->last_progress = now;
+	}
 	if (l->state == LINK_DOWN)
 		return 0;
 	size_t before = l->channel.slot_count;
@@ -374,6 +379,16 @@ void link_wrote(struct link *l, size_t n)
 
 /* ---- in ---- */
 
+uint64_t link_unsent(const struct link *l)
+{
+	return l->state == LINK_DOWN ? 0 : l->ring.end - l->channel.sent;
+}
+
+void link_hold(struct link *l, uint64_t now)
+{
+	l->last_rx = now;
+}
+
 size_t link_space(struct link *l, struct iovec iov[static 2])
 {
 	assert(l->state != LINK_DOWN);
@@ -382,6 +397,8 @@ size_t link_space(struct link *l, struct iovec iov[static 2])
 
 void link_filled(struct link *l, size_t n, uint64_t now)
 {
+	if (l->channel.record)
+		l->last_progress = now;
 	l->last_rx = now;
 	channel_filled(&l->channel, n);
 }

@@ -77,6 +77,7 @@ struct link {
 	uint64_t vain_since; /* on this connection: nothing moved since */
 	unsigned fruitless;  /* connections since the last progress that ended after a long time in vain */
 	bool owed, waiting, idle_runs;
+	uint64_t seen_out; /* of channel.message_out */
 
 	/* figures */
 	uint64_t bytes_in, bytes_out; /* of closed channels; add the open one's */
@@ -142,6 +143,9 @@ void link_cancel(struct link *l, uint16_t code, const char *text);
 /* Says FIN once everything given to the link is out. */
 void link_fin(struct link *l);
 
+/* Raw bytes given to the link that are not yet on the wire of this connection. */
+uint64_t link_unsent(const struct link *l);
+
 size_t link_gather(struct link *l, uint64_t now, struct iovec iov[static CHANNEL_IOV_MAX]);
 void link_wrote(struct link *l, size_t n);
 
@@ -149,6 +153,8 @@ void link_wrote(struct link *l, size_t n);
 
 size_t link_space(struct link *l, struct iovec iov[static 2]);
 void link_filled(struct link *l, size_t n, uint64_t now);
+/* This side does not read for now: silence says nothing about the peer. */
+void link_hold(struct link *l, uint64_t now);
 /* WIRE_OK with *ev, WIRE_MORE, or an error that ends this connection (WIRE_DAMAGED) or the session. */
 enum wire_rc link_next(struct link *l, uint64_t now, struct link_event *ev, struct wire_err *err);
 

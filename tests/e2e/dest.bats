@@ -125,9 +125,10 @@ load helpers
 	[ ! -e dst/.haul ]
 	[ "$(<dst/sub/deeper/.haul/x)" = fine ]
 	echo evil >.haul
-	deliver - dst2 .haul
-	[ "$SENT" -ne 0 ]
-	[ ! -e dst2/.haul ]
+	SENT=0
+	"$HAUL" send .haul 127.0.0.1:1 2>send.err || SENT=$?
+	[ "$SENT" -eq 3 ]
+	one_line send.err reserved
 }
 
 @test "a .haul that is a symlink is not followed" {

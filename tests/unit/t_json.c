@@ -98,7 +98,7 @@ static void life_of_a_session(void **state)
 	expect(&ev, HEAD("done") ",\"exit\":23,\"class\":\"human\",\"files\":1,\"bytes\":7,\"wire\":9,\"wire_"
 				 "in\":10,"
 				 "\"skipped\":2,\"failed\":3,\"vanished\":4,\"changed\":5,\"entries\":6,"
-				 "\"skipped_bytes\":8,"
+				 "\"skipped_bytes\":8,\"kept_bytes\":0,"
 				 "\"reconnects\":13,\"resent_bytes\":14,\"dup_bytes\":15,\"seconds\":1.500}");
 }
 
