@@ -8,7 +8,7 @@
 
 enum value_kind { VALUE_NONE, VALUE_WORDS, VALUE_FILE, VALUE_DIR, VALUE_OTHER };
 
-static const enum subcommand subs[] = {CMD_SEND, CMD_RECV};
+static const enum subcommand subs[] = {CMD_SEND, CMD_RECV, CMD_STATUS};
 #define SUBS (sizeof subs / sizeof *subs)
 
 static bool taken_by(const struct option_row *row, enum subcommand sub)
@@ -96,7 +96,8 @@ static void print_bash(FILE *to)
 	      "\tlocal cur=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD - 1]} opts=\n"
 	      "\tCOMPREPLY=()\n"
 	      "\tif ((COMP_CWORD == 1)); then\n"
-	      "\t\tmapfile -t COMPREPLY < <(compgen -W 'send recv help --help --version' -- \"$cur\")\n"
+	      "\t\tmapfile -t COMPREPLY < <(compgen -W 'send recv status help --help --version' -- "
+	      "\"$cur\")\n"
 	      "\t\treturn\n"
 	      "\tfi\n"
 	      "\t# bash makes a word of its own of the equals sign\n"
@@ -178,7 +179,7 @@ static void print_zsh(FILE *to)
 	      "\tlocal curcontext=$curcontext state state_descr line\n"
 	      "\ttypeset -A opt_args\n"
 	      "\t_arguments -C '(- :)--help[help]' '(- :)--version[version]' \\\n"
-	      "\t\t'1:command:(send recv help)' '*::argument:->argument' && return\n"
+	      "\t\t'1:command:(send recv status help)' '*::argument:->argument' && return\n"
 	      "\t[[ $state == argument ]] || return\n"
 	      "\tcase $line[1] in\n",
 	      to);
@@ -221,6 +222,7 @@ static void print_fish(FILE *to)
 	fputs("# fish completion for haul, printed by: haul __complete fish\n"
 	      "complete -c haul -n __fish_use_subcommand -f -a send -d 'push, or wait for a receiver'\n"
 	      "complete -c haul -n __fish_use_subcommand -f -a recv -d 'listen, or pull'\n"
+	      "complete -c haul -n __fish_use_subcommand -f -a status -d 'unfinished transfers'\n"
 	      "complete -c haul -n __fish_use_subcommand -f -a help -d 'help on a topic'\n"
 	      "complete -c haul -n __fish_use_subcommand -f -l help -d 'help'\n"
 	      "complete -c haul -n __fish_use_subcommand -f -l version -d 'version'\n",
@@ -257,7 +259,7 @@ static void mdoc_option(FILE *to, const struct option_row *row)
 	fprintf(to, "\n%s.\n", row->help);
 	if (row->initial)
 		fprintf(to, "Default: %s.\n", row->initial);
-	if (row->subs == CMD_SEND || row->subs == CMD_RECV)
+	if (row->subs == CMD_SEND || row->subs == CMD_RECV || row->subs == CMD_STATUS)
 		fprintf(to, "Only for\n.Nm\n.Cm %s .\n", subcommand_name((enum subcommand)row->subs));
 }
 

@@ -30,6 +30,7 @@ static const char main_text[] =
 	"       haul recv [options] DIR                   listen\n"
 	"       haul recv [options] FROM DIR              dial a sender (pull)\n"
 	"       haul recv [options] -o FILE [FROM]        one stream into a file, or -\n"
+	"       haul status [DIR]                         what is unfinished there\n"
 	"       haul send --help | recv --help | help TOPIC | --version\n"
 	"\n"
 	"A tree over ssh, to a host that has haul:\n"
@@ -179,7 +180,11 @@ void help_subcommand(FILE *to, enum subcommand sub)
 		      "ADDR: haul help addresses.\n",
 		      to);
 	else
-		fputs("usage: haul status [DIR]\n", to);
+		fputs("usage: haul status [DIR]\n"
+		      "       haul status --discard=ID [DIR]\n"
+		      "Lists the transfers into DIR (.) that are not finished: the command that began\n"
+		      "one continues it. Prints nothing when there are none.\n",
+		      to);
 	for (size_t i = 0; i < OPTION_TOTAL; i++) {
 		const struct option_row *row = &option_table[i];
 		if (row->kind == OPT_GROUP) {
@@ -208,7 +213,7 @@ static void help_exit(FILE *to)
 	}
 }
 
-const char help_topics[] = "send recv exit sizes events addresses";
+const char help_topics[] = "send recv status exit sizes events addresses";
 
 bool help_topic(FILE *to, const char *topic)
 {
@@ -216,6 +221,8 @@ bool help_topic(FILE *to, const char *topic)
 		help_subcommand(to, CMD_SEND);
 	else if (strcmp(topic, "recv") == 0)
 		help_subcommand(to, CMD_RECV);
+	else if (strcmp(topic, "status") == 0)
+		help_subcommand(to, CMD_STATUS);
 	else if (strcmp(topic, "exit") == 0)
 		help_exit(to);
 	else if (strcmp(topic, "sizes") == 0)

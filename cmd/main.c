@@ -6,6 +6,7 @@
  * cmd/   the person's side
  *   main         this table of subcommands
  *   send recv    what the two modes do, from operands to exit status
+ *   status       what is unfinished in a directory
  *   opts         the option table (opts.def) and its parser
  *   units words  numbers as the user writes them; splitting and comparing words
  *   help         help texts, generated from the tables
@@ -15,14 +16,18 @@
  *   logfile prom --log-file; --metrics
  * lib/   the engine
  *   engine engine_conn   the wire thread: one poll loop; dialling, attaching, losing connections
- *   sender receiver      the two roles; serve: the listener with its sessions
+ *   sender sender_offer sender_jobs sender_in        one role: scan and offer; read and send; answers
+ *   receiver receiver_in receiver_jobs receiver_commit    the other: what comes; work; results
+ *   sender_impl receiver_impl    what the files of a role share; serve: the listener with its sessions
  *   scan source stream_in    sending stages: walk, read and pack, standard input or a producer
  *   plan dest sink           receiving stages: compare, verify, write and commit; a consumer
  *   pool blocks              ordered stages of workers; memory for chunks
- *   walk operand stamp       sources to entries: how a SRC is spelt; is a file still what it was
+ *   walk operand names stamp    sources to entries: how a SRC is spelt; directories; is a file still the same
+ *   partial journal holder   large files across runs: the bytes, what is known of them, whose they are
+ *   inventory sweep          what lies in the state directory; what nobody wants any more
  *   root dircache place      the destination: all paths beneath it; open directories; final names
  *   beneath                  names from elsewhere, and opening them without leaving a directory
- *   codec digest             zstd per chunk; XXH3-128 of content
+ *   codec governor digest    zstd per chunk; the level; XXH3-128 of content
  *   endpoint dial listen conn command   addresses; making connections; child processes
  *   backoff pace clock entropy lockfile delays with jitter; --bwlimit; time; random bytes
  *   events escape err config            what happened; how it is shown; the error table; what was asked
@@ -81,9 +86,10 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } subcommands[] = {
-	{"send", send_main},	       {"recv", recv_main},	      {"help", help_main_command},
-	{"--help", help_main_command}, {"-h", help_main_command},     {"--version", version_main},
-	{"-V", version_main},	       {"__complete", complete_main}, {"__options", options_main},
+	{"send", send_main},	     {"recv", recv_main},	    {"status", status_main},
+	{"help", help_main_command}, {"--help", help_main_command}, {"-h", help_main_command},
+	{"--version", version_main}, {"-V", version_main},	    {"__complete", complete_main},
+	{"__options", options_main},
 };
 
 /* A closed descriptor 0, 1 or 2 would be taken by the first file we open. Using it is still an error. */
@@ -108,7 +114,7 @@ int main(int argc, char **argv)
 	hold_standard_descriptors();
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2)
-		return usage_error("no subcommand", "send or recv is missing");
+		return usage_error("no subcommand", "send, recv or status is missing");
 	for (size_t i = 0; i < sizeof subcommands / sizeof subcommands[0]; i++)
 		if (strcmp(argv[1], subcommands[i].name) == 0)
 			return flushed(subcommands[i].run(argc - 1, argv + 1));

@@ -313,7 +313,9 @@ static enum haul_rc apply(struct parse *p, const struct option_row *row, const c
 		if (p->environment)
 			return HAUL_OK;
 		return BAD(p, "an option of haul %s, not of haul %s",
-			   subcommand_name(row->subs & CMD_SEND ? CMD_SEND : CMD_RECV),
+			   subcommand_name(row->subs & CMD_SEND	  ? CMD_SEND
+					   : row->subs & CMD_RECV ? CMD_RECV
+								  : CMD_STATUS),
 			   subcommand_name(p->sub));
 	}
 	p->o->given[row - option_table] = true;
@@ -536,7 +538,11 @@ static enum haul_rc check_status(struct parse *p)
 	struct options *o = p->o;
 	if (o->operand_count > 1)
 		return WRONG(p, o->operands[1], "one operand too many: haul status [DIR]");
-	o->dir = o->operands[0];
+	if (o->cfg.json && *o->cfg.json)
+		return WRONG(p, "--json", "takes no value here: the list goes to standard output");
+	o->dir = o->operand_count ? o->operands[0] : ".";
+	if (!*o->dir)
+		return WRONG(p, NULL, "DIR is the empty string");
 	return HAUL_OK;
 }
 
@@ -564,7 +570,9 @@ enum haul_rc opts_parse(struct options *o, enum subcommand sub, int argc, char *
 	o->operands = calloc((size_t)argc + 1, sizeof *o->operands);
 	if (!o->operands)
 		return haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "out of memory");
-	if (set_defaults(&p) || parse_environment(&p) || parse_words(&p, argc ? argv + 1 : argv))
+	/* HAUL_OPTIONS are for transfers: status only looks */
+	if (set_defaults(&p) || (sub != CMD_STATUS && parse_environment(&p)) ||
+	    parse_words(&p, argc ? argv + 1 : argv))
 		return err->rc;
 	if (o->help)
 		return HAUL_OK;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cmd/out.h"
+#include "cmd/units.h"
 #include "lib/escape.h"
 
 #define REDRAW_NS	UINT64_C(200000000)
@@ -58,15 +59,11 @@ static void add_text(struct line *l, const char *text)
 	add_escaped(l, text, strlen(text));
 }
 
-/* A size in at most 8 columns: "999 B", "1.50 GiB". */
 static void add_size(struct line *l, uint64_t n)
 {
-	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-	size_t u = 0;
-	double v = (double)n;
-	for (; v >= 999.5 && u + 1 < sizeof units / sizeof *units; u++)
-		v /= 1024;
-	add(l, "%.*f %s", u == 0 || v >= 99.95 ? 0 : v >= 9.995 ? 1 : 2, v, units[u]);
+	char text[UNITS_SIZE_BYTES];
+	units_show_size(text, n);
+	add(l, "%s", text);
 }
 
 static void add_duration(struct line *l, uint64_t s)

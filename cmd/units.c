@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/config.h"
@@ -117,4 +118,18 @@ bool units_range(const char *text, char low[static 32], char high[static 32])
 	low[n] = '\0';
 	strcpy(high, second);
 	return true;
+}
+
+void units_show_size(char out[static UNITS_SIZE_BYTES], uint64_t n)
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+	size_t u = 0;
+	double v = (double)n;
+	for (; v >= 999.5 && u + 1 < sizeof units / sizeof *units; u++)
+		v /= 1024;
+	snprintf(out, UNITS_SIZE_BYTES, "%.*f %s",
+		 u == 0 || v >= 99.95 ? 0
+		 : v >= 9.995	      ? 1
+				      : 2,
+		 v, units[u]);
 }

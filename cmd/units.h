@@ -1,4 +1,5 @@
-/* Numbers as the user writes them. All functions: false if text is not of that form or too large. */
+/* Numbers as the user writes and reads them. All bool functions: false if text is not of that form or too
+ * large. */
 #ifndef HAUL_CMD_UNITS_H
 #define HAUL_CMD_UNITS_H
 
@@ -16,6 +17,10 @@ bool units_duration(const char *text, uint64_t *out);
 
 /* Digits alone. */
 bool units_count(const char *text, unsigned *out);
+
+/* A size for people, in at most 8 columns: "999 B", "1.50 GiB". */
+#define UNITS_SIZE_BYTES 16
+void units_show_size(char out[static UNITS_SIZE_BYTES], uint64_t n);
 
 /* Splits "A..B" into copies; "A" is both. False if a part is too long to be a value. */
 bool units_range(const char *text, char low[static 32], char high[static 32]);

@@ -4,7 +4,7 @@ _haul()
 	local cur=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD - 1]} opts=
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'send recv help --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'send recv status help --help --version' -- "$cur")
 		return
 	fi
 	# bash makes a word of its own of the equals sign
@@ -117,6 +117,9 @@ _haul()
 	--jobs | --jobs=)
 		return
 		;;
+	--discard | --discard=)
+		return
+		;;
 	--progress=)
 		mapfile -t COMPREPLY < <(compgen -W 'auto tty plain off' -- "$cur")
 		return
@@ -138,8 +141,11 @@ _haul()
 	recv)
 		opts='-o --output= --to-cmd= --overwrite= --sync= --quota= --once --max-sessions= --overload= --listen= --stdio --port-file= --insecure -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
 		;;
+	status)
+		opts='--discard= --json -h --help'
+		;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W 'send recv exit sizes events addresses' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'send recv status exit sizes events addresses' -- "$cur")
 		return
 		;;
 	esac

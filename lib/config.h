@@ -39,10 +39,10 @@ struct haul_config {
 	enum links_mode links;
 	enum vanished_mode vanished;
 	bool checksum, size_only, whole_file, update, ignore_existing, existing;
-	const char *name;      /* of a stream */
-	uint64_t stream_size;  /* expected size of a stream, SIZE_UNSET if not given */
+	const char *name;     /* of a stream */
+	uint64_t stream_size; /* expected size of a stream, SIZE_UNSET if not given */
 	const char *from_cmd;
-	const char *chdir_to;  /* -C DIR: where relative SRCs are looked up */
+	const char *chdir_to; /* -C DIR: where relative SRCs are looked up */
 	const char *rsh, *haul_path;
 	bool remove_source_files;
 	uint64_t deadline_ms; /* DURATION_INF if none */
@@ -66,7 +66,8 @@ struct haul_config {
 	bool quiet, stats;
 	int verbose;
 	enum progress_mode progress;
-	const char *json; /* NULL off; "" standard error; FILE or fd:N */
+	const char *json;    /* NULL off; "" standard error; FILE or fd:N */
+	const char *discard; /* status: ID of what to give up */
 	const char *log_file, *metrics;
 };
 

@@ -20,6 +20,7 @@
 #include "lib/digest.h"
 #include "lib/partial.h"
 #include "lib/root.h"
+#include "lib/sweep.h"
 #include "wire/frame.h"
 
 enum dest_state {
@@ -85,9 +86,11 @@ struct dest {
 	uint8_t compare;
 	uint16_t flags;
 	uint8_t session[16];
-	char tag[ROOT_TAG_MAX + 1]; /* of this session's temporary files */
-	const char *only;	    /* -o FILE: the one path that a stream or file gets, else NULL */
-	bool single;		    /* one stream or file, nothing else */
+	char tag[SWEEP_TAG_BYTES]; /* of this session's temporary files */
+	int mark_fd;		   /* makes them ours (lib/sweep.h); -1: there are none */
+	pthread_mutex_t mark_mu;   /* guards tag and mark_fd */
+	const char *only;	   /* -o FILE: the one path that a stream or file gets, else NULL */
+	bool single;		   /* one stream or file, nothing else */
 
 	pthread_mutex_t mu; /* guards table, first and taken_single */
 	struct dest_file *table[OPEN_ENTRIES_MAX];
@@ -153,6 +156,9 @@ struct dest_file *dest_take_up(struct dest *d);
 void dest_file_free(struct dest *d, struct dest_file *f);
 /* Records why a file will not be committed; the first reason stays. */
 void dest_fail(struct dest_file *f, enum haul_rc rc, int sys);
+
+/* A temporary file of this session; as root_temp_open. */
+int dest_temp_open(struct dest *d, char name[static ROOT_TEMP_MAX]);
 
 /* Commits files that are DEST_WRITTEN: syncs as configured, renames, syncs directories; sets code and sys.
  * Runs in the commit stage. */

@@ -60,7 +60,7 @@ enum haul_rc engine_init(struct engine *e, const struct engine_setup *set)
 		.max_body = RECORD_BODY_MAX_BYTES,
 		.keep_until_durable = set->keep_until_durable,
 		/* until the first answer, this is the time to get one */
-		.reconnect_ms = least(cfg->connect_ms, cfg->reconnect_ms),
+		.reconnect_ms = set->dial ? cfg->connect_ms : least(cfg->connect_ms, cfg->reconnect_ms),
 		.credit_wait_ms = cfg->credit_wait_ms,
 		.idle_ms = cfg->idle_ms,
 		.source = blocks_source(e->blocks),
@@ -401,7 +401,8 @@ static void say_progress(struct engine *e, uint64_t now)
 static void act_on_clock(struct engine *e)
 {
 	if (e->phase <= ENGINE_DRAINING && clock_now_ms() >= e->deadline) {
-		end_by_clock(e, HAUL_DEADLINE, "the deadline has come; run the same command again to continue");
+		end_by_clock(e, HAUL_DEADLINE,
+			     "the deadline has come; run the same command again to continue");
 		return;
 	}
 	switch (link_tick(&e->link, clock_now_ms())) {

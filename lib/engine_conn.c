@@ -326,7 +326,8 @@ enum haul_rc engine_adopt(struct engine *e, struct handoff *h)
 	enum wire_rc rc = link_resumable(&e->link, received, &err);
 	if (rc != WIRE_OK) {
 		/* perhaps only dialled before the present connection and accepted after it */
-		turn_away(h, (uint16_t)haul_rc_status(rc == WIRE_LOST ? HAUL_NO_RESUME : HAUL_PROTOCOL), err.check);
+		turn_away(h, (uint16_t)haul_rc_status(rc == WIRE_LOST ? HAUL_NO_RESUME : HAUL_PROTOCOL),
+			  err.check);
 		return HAUL_OK;
 	}
 	if (e->conn_open) /* the newer connection fences the older */

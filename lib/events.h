@@ -17,8 +17,22 @@
 #include "lib/err.h"
 
 enum event_type {
-	EV_HELLO, EV_PLAN, EV_STATE, EV_RESUME, EV_CONNECT, EV_DISCONNECT, EV_RETRY, EV_FILE,
-	EV_PROGRESS, EV_PRESSURE, EV_LEVEL, EV_GAP, EV_WARN, EV_ERROR, EV_DONE, EV_TYPE_COUNT
+	EV_HELLO,
+	EV_PLAN,
+	EV_STATE,
+	EV_RESUME,
+	EV_CONNECT,
+	EV_DISCONNECT,
+	EV_RETRY,
+	EV_FILE,
+	EV_PROGRESS,
+	EV_PRESSURE,
+	EV_LEVEL,
+	EV_GAP,
+	EV_WARN,
+	EV_ERROR,
+	EV_DONE,
+	EV_TYPE_COUNT
 };
 
 /* planned: a dry run would send it */
@@ -27,41 +41,92 @@ enum blocked_on { BLOCKED_NONE, BLOCKED_SOURCE, BLOCKED_CPU, BLOCKED_LINK, BLOCK
 
 /* Numbers that only grow during a session; the source of progress, done and --stats. */
 struct metrics {
-	uint64_t files, skipped, failed, vanished, changed, entries; /* files: committed regular files and streams */
-	uint64_t bytes;	      /* raw bytes of file content moved (sent, or received and verified) */
+	uint64_t files, skipped, failed, vanished, changed,
+		entries; /* files: committed regular files and streams */
+	uint64_t bytes;	 /* raw bytes of file content moved (sent, or received and verified) */
 	uint64_t skipped_bytes;
-	uint64_t kept_bytes;  /* of files that were continued or updated: found in place, not sent */
+	uint64_t kept_bytes; /* of files that were continued or updated: found in place, not sent */
 	uint64_t wire_out, wire_in;
-	uint64_t acked;	      /* raw bytes the receiver has taken (sender: acked; receiver: written) */
-	uint64_t total;	      /* raw bytes known so far */
-	bool total_final;     /* the scan is complete */
+	uint64_t acked;	  /* raw bytes the receiver has taken (sender: acked; receiver: written) */
+	uint64_t total;	  /* raw bytes known so far */
+	bool total_final; /* the scan is complete */
 	uint64_t reconnects, resent_bytes, dup_bytes, stale_acks;
 	uint64_t wait_ns[BLOCKED_DISK + 1]; /* time the session spent blocked on each cause */
-	int level;	      /* zstd level in use, 0 = stored */
+	int level;			    /* zstd level in use, 0 = stored */
 	enum blocked_on blocked;
 };
 
 /* One event. Only the members of its type are read; every pointer is borrowed until emit returns. */
 struct event {
 	enum event_type type;
-	uint64_t t_ns;		  /* monotonic, since the session's start; set by the bus */
-	uint8_t id[16];		  /* session id; set by the bus */
+	uint64_t t_ns;	/* monotonic, since the session's start; set by the bus */
+	uint8_t id[16]; /* session id; set by the bus */
 	union {
-		struct { const char *role, *version, *mode; } hello;
-		struct { uint64_t files, bytes; bool final; } plan;
-		struct { const char *from, *to, *why; } state;
-		struct { uint64_t from, replayed_bytes; bool verified; } resume;
-		struct { const char *peer; unsigned attempt; } connect;
-		struct { const char *cause, *side; } disconnect;
-		struct { const char *cause; unsigned attempt; uint64_t delay_ms; } retry;
-		struct { const char *path; size_t path_len; uint64_t size; enum file_state state; int sys; const char *why; } file;
-		struct { const struct metrics *m; uint64_t rate; } progress; /* rate: raw bytes a second, sliding */
-		struct { const char *on; uint64_t since_ms; } pressure;
-		struct { int from, to; const char *why; } level;
-		struct { uint64_t dropped; } gap;
-		struct { const char *text; const char *subject; } warn;
-		struct { const struct haul_err *err; const char *side; bool terminal; const struct haul_err *also; } error;
-		struct { int status; const char *class; const struct metrics *m; double seconds; } done;
+		struct {
+			const char *role, *version, *mode;
+		} hello;
+		struct {
+			uint64_t files, bytes;
+			bool final;
+		} plan;
+		struct {
+			const char *from, *to, *why;
+		} state;
+		struct {
+			uint64_t from, replayed_bytes;
+			bool verified;
+		} resume;
+		struct {
+			const char *peer;
+			unsigned attempt;
+		} connect;
+		struct {
+			const char *cause, *side;
+		} disconnect;
+		struct {
+			const char *cause;
+			unsigned attempt;
+			uint64_t delay_ms;
+		} retry;
+		struct {
+			const char *path;
+			size_t path_len;
+			uint64_t size;
+			enum file_state state;
+			int sys;
+			const char *why;
+		} file;
+		struct {
+			const struct metrics *m;
+			uint64_t rate;
+		} progress; /* rate: raw bytes a second, sliding */
+		struct {
+			const char *on;
+			uint64_t since_ms;
+		} pressure;
+		struct {
+			int from, to;
+			const char *why;
+		} level;
+		struct {
+			uint64_t dropped;
+		} gap;
+		struct {
+			const char *text;
+			const char *subject;
+		} warn;
+		struct {
+			const struct haul_err *err;
+			const char *side;
+			bool terminal;
+			const struct haul_err *also;
+		} error;
+		struct {
+			int status;
+			const char *class;
+			const struct metrics *m;
+			double seconds;
+		} done;
 	} u;
 };
 
@@ -73,7 +138,10 @@ struct event_bus {
 	uint64_t start_ns;
 	uint8_t id[16];
 	size_t count;
-	struct { event_fn *fn; void *ctx; } subscriber[EVENT_SUBSCRIBERS_MAX];
+	struct {
+		event_fn *fn;
+		void *ctx;
+	} subscriber[EVENT_SUBSCRIBERS_MAX];
 	bool ended; /* done was emitted */
 	struct event last;
 };

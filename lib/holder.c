@@ -14,10 +14,10 @@
 #include "lib/clock.h"
 
 /* A holder's probe and some time to write the proof; then, how long a killed process may take to be gone. */
-#define PROVE_MS   (HOLDER_PROBE_MS + 1000)
-#define DIE_MS	   1000
-#define LOOK_MS	   100
-#define LOCK_TRIES 8
+#define PROVE_MS    (HOLDER_PROBE_MS + 1000)
+#define DIE_MS	    1000
+#define LOOK_MS	    100
+#define LOCK_TRIES  8
 #define CLAIM_TRIES 10
 
 struct claim {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/entropy.h"
@@ -130,23 +131,44 @@ static int load(struct partial *p, const struct journal_header *want, struct chu
 	return rc == 0 && !p->seq ? -ENOENT : rc;
 }
 
-bool partial_peek(int jfd, struct journal_header *head, uint64_t *recorded)
+/* What a map of the records covers. */
+static int count_recorded(struct partial *p, uint64_t *recorded)
 {
-	struct partial *p = calloc(1, sizeof *p);
 	struct chunk_map map = {0};
-	if (!p)
-		return false;
-	p->jfd = jfd;
-	bool ok = read_head(p) == 0 &&
-		  (p->head.stream || chunk_map_init(&map, p->head.size, p->head.chunk)) &&
-		  read_records(p, map.state ? &map : NULL) == 0 && p->seq > 0;
-	*head = p->head;
+	if (!p->head.stream && !chunk_map_init(&map, p->head.size, p->head.chunk))
+		return -ENOMEM;
+	int rc = read_records(p, map.state ? &map : NULL);
 	*recorded = p->stream_length;
-	for (uint64_t i = 0; ok && i < map.count; i++)
+	for (uint64_t i = 0; i < map.count; i++)
 		*recorded += map.state[i] == CHUNK_HAVE ? chunk_map_length(&map, i) : 0;
 	chunk_map_free(&map);
+	return rc;
+}
+
+static int has_record(const struct partial *p)
+{
+	uint8_t b[JOURNAL_RECORD_BYTES];
+	struct journal_record r;
+	ssize_t n = pread(p->jfd, b, sizeof b, (off_t)p->end);
+	if (n < 0)
+		return -errno;
+	return journal_get_record(&p->head, 0, b, (size_t)n, &r) ? 0 : -ENOENT;
+}
+
+int partial_peek(int jfd, struct journal_header *head, uint64_t *recorded)
+{
+	struct partial *p = calloc(1, sizeof *p);
+	if (!p)
+		return -ENOMEM;
+	p->jfd = jfd;
+	int rc = read_head(p);
+	if (rc == 0)
+		rc = has_record(p);
+	if (rc == 0 && recorded)
+		rc = count_recorded(p, recorded);
+	*head = p->head;
 	free(p);
-	return ok;
+	return rc;
 }
 
 static int write_at(int fd, const uint8_t *b, size_t n, uint64_t at)
@@ -193,13 +215,29 @@ static int renew(struct partial *p, const struct journal_header *want, const str
 	return rc;
 }
 
+static struct partial *partial_new(void)
+{
+	struct partial *p = calloc(1, sizeof *p);
+	if (p)
+		p->fd = p->jfd = -1;
+	return p;
+}
+
+/* After a failure: what is there is not ours to judge, unless it is nothing. */
+static void let_go(struct root *root, struct partial *p)
+{
+	struct stat st;
+	if (p->jfd >= 0 && fstat(p->jfd, &st) == 0 && st.st_size >= (off_t)JOURNAL_HEADER_BYTES)
+		p->seq += !p->seq;
+	partial_close(root, p, false);
+}
+
 int partial_open(struct root *root, const struct journal_header *want, struct chunk_map *map,
 		 struct partial **out)
 {
-	struct partial *p = calloc(1, sizeof *p);
+	struct partial *p = partial_new();
 	if (!p)
 		return -ENOMEM;
-	p->fd = -1;
 	name_it(p, want);
 	int rc = p->jfd = holder_lock(root, p->journal, O_RDWR | O_CREAT);
 	if (rc >= 0)
@@ -234,39 +272,45 @@ bool partial_has_stream(struct root *root, const uint8_t session[static 16])
 	return fd >= 0;
 }
 
+/* What came after the last checkpoint will come again. What is missing before it will not. */
+static int cut_stream(struct partial *p)
+{
+	struct stat st;
+	if (fstat(p->fd, &st) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size < p->stream_length)
+		return -ENOENT;
+	return ftruncate(p->fd, (off_t)p->stream_length) < 0 ? -errno : 0;
+}
+
 int partial_find_stream(struct root *root, const uint8_t session[static 16], struct partial **out)
 {
-	struct partial *p = calloc(1, sizeof *p);
+	struct partial *p = partial_new();
 	struct journal_header *want = calloc(1, sizeof *want);
 	int rc = -ENOMEM;
 	if (!p || !want)
 		goto out;
-	p->fd = -1;
 	want->stream = true;
 	memcpy(want->session, session, 16);
 	name_it(p, want);
 	rc = p->jfd = holder_lock(root, p->journal, O_RDWR);
-	if (rc < 0)
-		goto out;
-	uint8_t head[JOURNAL_HEAD_MAX_BYTES];
-	ssize_t n = pread(p->jfd, head, sizeof head, 0);
-	rc = n > 0 && journal_get_header(head, (size_t)n, want) ? 0 : -ENOENT;
-	if (rc == 0)
+	if (rc >= 0)
 		rc = p->fd = root_state_open(root, p->part, O_RDWR);
 	if (rc >= 0)
-		rc = load(p, want, NULL) && p->seq > 0 ? 0 : -ENOENT;
-	/* what came after the last checkpoint will come again */
-	if (rc == 0 && ftruncate(p->fd, (off_t)p->stream_length) < 0)
-		rc = -errno;
+		rc = read_head(p);
 	if (rc == 0) {
-		p->resumed = true;
-		*out = p;
-		p = NULL;
+		*want = p->head;
+		rc = load(p, want, NULL);
 	}
+	if (rc == 0)
+		rc = cut_stream(p);
+	p->resumed = rc == 0;
+	if (rc == 0)
+		*out = p;
 out:
 	free(want);
-	if (p)
-		partial_close(root, p, false);
+	if (p && rc < 0)
+		let_go(root, p);
 	return rc;
 }
 
@@ -309,13 +353,14 @@ void partial_close(struct root *root, struct partial *p, bool forget)
 {
 	if (!p)
 		return;
+	/* the journal goes last, while it is locked: nobody can begin anew before all is gone */
 	bool locked = p->jfd >= 0;
-	if (locked && (forget || !p->seq)) {
+	if (locked && !forget && !p->seq)
+		root_temp_unlink(root, p->part);
+	if (locked)
 		holder_unclaim(root, p->journal);
+	if (locked && (forget || !p->seq))
 		root_temp_unlink(root, p->journal);
-		if (!forget)
-			root_temp_unlink(root, p->part);
-	}
 	if (p->fd >= 0)
 		close(p->fd);
 	if (locked)

@@ -105,7 +105,7 @@ static int remember_dir(struct dest *d, const char *path, const struct frame_ent
 	pthread_mutex_lock(&d->dirs_mu);
 	if (d->dirs_fd < 0) {
 		char name[ROOT_TEMP_MAX];
-		d->dirs_fd = root_temp_open(d->root, d->tag, atomic_fetch_add(&d->temp_number, 1), name);
+		d->dirs_fd = dest_temp_open(d, name);
 		if (d->dirs_fd < 0)
 			rc = d->dirs_fd;
 		else
@@ -175,7 +175,8 @@ static struct frame_verdict plan_single(struct dest *d, const struct frame_entry
 	return first ? plan_stream(d, d->only) : say_failed(HAUL_POLICY, 0);
 }
 
-/* Directories and symlinks: what the rules about existing files leave alone; PLAN_SEND if they say nothing. */
+/* Directories and symlinks: what the rules about existing files leave alone; PLAN_SEND if they say nothing.
+ */
 static struct frame_verdict left_alone(struct dest *d, const char *path, const struct frame_entry *e)
 {
 	struct stat st;

@@ -228,8 +228,10 @@ static enum haul_rc open_destination(struct receiver *r, struct haul_err *err)
 	r->dest.single = cfg->output || cfg->to_cmd;
 	if (open_root(cfg, r->set.dir, r->set.subdir, &r->dest.root, &r->dest.only, err) != HAUL_OK)
 		return err->rc;
-	if (r->dest.root)
+	if (r->dest.root) {
+		sweep_run(r->dest.root);
 		return HAUL_OK;
+	}
 	if (sink_open(&r->sink, cfg->to_cmd, cfg->output, err) != HAUL_OK)
 		return err->rc;
 	r->sink_stage = pool_new(&sink_ops, &r->sink, 1, SINK_DEPTH, false);

@@ -112,6 +112,8 @@ static enum haul_rc on_hole(struct receiver *r, struct dest_job *job, struct spa
 	if (!f || !h->length || !fits(f, h->offset, h->length) || !in_order(r, f, h->offset, h->length))
 		return receiver_violation(r, "HOLE in a file that is not wanted, or beyond its size",
 					  h->file);
+	if (f->map.state && h->offset + h->length != f->map.size && h->length % f->map.chunk)
+		return receiver_violation(r, "HOLE that ends inside a chunk", h->length);
 	for (uint64_t at = h->offset; f->map.state && at < h->offset + h->length; at += f->map.chunk)
 		if (!chunk_may_come(f, at, chunk_map_length(&f->map, at / f->map.chunk)))
 			return receiver_violation(r, "HOLE over a chunk that is there or is none", at);

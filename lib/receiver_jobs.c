@@ -76,7 +76,8 @@ static void planned(struct receiver *r, struct dest_job *job)
 			r->m->failed++;
 			r->worst = HAUL_PARTIAL;
 			if (p->code == haul_rc_status(HAUL_NO_SPACE))
-				receiver_stop(r, HAUL_NO_SPACE, p->sys, "no space for what is still missing; what is there stays");
+				receiver_stop(r, HAUL_NO_SPACE, p->sys,
+					      "no space for what is still missing; what is there stays");
 		}
 		if ((p->action == PLAN_SEND || p->action == PLAN_COMPARE) && p->size != UINT64_MAX)
 			r->m->total += p->size;

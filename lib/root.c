@@ -182,8 +182,8 @@ enum haul_rc root_open(const char *dir, const char *subdir, struct root **out, s
 	if (subdir)
 		fd = enter_subdir(fd, subdir);
 	if (fd < 0)
-		return haul_fail(err, fd == -ENOTDIR || fd == -ELOOP ? HAUL_POLICY : haul_rc_from_errno(-fd), 0,
-				 subdir, "cannot open the subdirectory: %s", strerror(-fd));
+		return haul_fail(err, fd == -ENOTDIR || fd == -ELOOP ? HAUL_POLICY : haul_rc_from_errno(-fd),
+				 0, subdir, "cannot open the subdirectory: %s", strerror(-fd));
 	*out = root_new(fd);
 	if (*out)
 		return HAUL_OK;
@@ -504,6 +504,16 @@ int root_state_open(struct root *root, const char *name, int flags)
 	int fd = open_regular(state, name, flags);
 	close(state);
 	return fd;
+}
+
+int root_state_stat(struct root *root, const char *name, struct stat *st)
+{
+	int state = root_state_open_dir(root);
+	if (state < 0)
+		return state;
+	int rc = fstatat(state, name, st, AT_SYMLINK_NOFOLLOW) != 0 ? -errno : 0;
+	close(state);
+	return rc;
 }
 
 int root_state_open_dir(struct root *root)

@@ -56,6 +56,9 @@ int root_temp_unlink(struct root *root, const char *name);
  * always a regular file. fd or -errno. */
 int root_state_open(struct root *root, const char *name, int flags);
 
+/* fstatat of a name in the state directory, without following. 0 or -errno. */
+int root_state_stat(struct root *root, const char *name, struct stat *st);
+
 /* The state directory itself, to be synced. fd or -errno. */
 int root_state_open_dir(struct root *root);
 

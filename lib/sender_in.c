@@ -97,6 +97,8 @@ static void entry_failed(struct sender *s, struct source_file *f, uint16_t code,
 static void would_send(struct sender *s, struct source_file *f)
 {
 	s->m->entries++;
+	s->would_files++;
+	s->would_bytes += f->type == ENTRY_FILE ? f->stamp.size : 0;
 	file_event(s, f, FILE_PLANNED, 0, NULL);
 	forget_stream(s, f);
 	sender_close_entry(s, f);
@@ -105,13 +107,6 @@ static void would_send(struct sender *s, struct source_file *f)
 static void apply_verdict(struct sender *s, struct source_file *f, const struct frame_verdict *v)
 {
 	s->unanswered--;
-	if (s->cfg->dry_run && (v->action == 1 || v->action == 4)) {
-		s->would_files++;
-		s->would_bytes += f->stamp.size;
-		s->m->entries++;
-		sender_close_entry(s, f);
-		return;
-	}
 	switch (v->action) {
 	case 0:
 		if (f->type == ENTRY_FILE) {

@@ -21,10 +21,10 @@
 #include <unistd.h>
 
 #include "lib/beneath.h"
+#include "lib/names.h"
 #include "lib/operand.h"
 
 #define OPEN_LEVELS_MAX 64
-#define DIR_BUFFER	32768
 #define DIR_FLAGS	(O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 #define FILE_FLAGS	(O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 #define PATH_ROOM	(ROOT_PATH_MAX + NAME_MAX + 2)
@@ -35,12 +35,10 @@ enum { WALK_AGAIN = -1 };
 struct level {
 	int fd;	      /* -1: not opened yet, closed to bound their number, or not readable */
 	bool started; /* opened once, or failed to */
-	bool all;     /* the buffer holds every name that is left */
 	bool silent;  /* the top of `SRC/.`: no entry of its own */
 	size_t path_len;
 	struct entry dir;
-	char *buf; /* dirent64 records; kept for the next directory at this depth */
-	size_t cap, used, pos;
+	struct names names; /* its buffer is kept for the next directory at this depth */
 };
 
 struct base {
@@ -106,7 +104,7 @@ void walk_free(struct walk *w)
 	for (size_t i = 0; i <= ROOT_DEPTH_MAX; i++) {
 		if (i < w->depth && w->levels[i].fd >= 0)
 			close(w->levels[i].fd);
-		free(w->levels[i].buf);
+		free(w->levels[i].names.buf);
 	}
 	for (size_t i = 0; i < w->base_count; i++) {
 		close(w->bases[i].fd);
@@ -199,46 +197,11 @@ static int dir_flags(const struct walk *w)
 	return w->links == LINKS_FOLLOW ? DIR_FLAGS : DIR_FLAGS | O_NOFOLLOW;
 }
 
-static int names_fill(struct level *lv)
-{
-	if (lv->cap - lv->used < DIR_BUFFER / 2) {
-		size_t cap = lv->cap ? lv->cap * 2 : DIR_BUFFER;
-		char *buf = realloc(lv->buf, cap);
-		if (!buf)
-			return -ENOMEM;
-		lv->buf = buf;
-		lv->cap = cap;
-	}
-	ssize_t n = getdents64(lv->fd, lv->buf + lv->used, lv->cap - lv->used);
-	if (n < 0)
-		return -errno;
-	lv->used += (size_t)n;
-	lv->all = n == 0;
-	return 0;
-}
-
-/* 1 with the next name (in the buffer until the next call), 0 at the end, -errno. */
-static int names_next(struct level *lv, const char **name)
-{
-	if (lv->pos == lv->used && !lv->all) {
-		lv->pos = lv->used = 0;
-		int rc = names_fill(lv);
-		if (rc != 0)
-			return rc;
-	}
-	if (lv->pos == lv->used)
-		return 0;
-	const struct dirent64 *d = (const void *)(lv->buf + lv->pos);
-	lv->pos += d->d_reclen;
-	*name = d->d_name;
-	return 1;
-}
-
 /* What is left of the directory is given up. */
 static void level_abandon(struct level *lv)
 {
-	lv->started = lv->all = true;
-	lv->pos = lv->used = 0;
+	lv->started = lv->names.all = true;
+	lv->names.pos = lv->names.used = 0;
 }
 
 /* Closes the highest open level once there are too many below it. Its remaining names are read first: a
@@ -249,8 +212,8 @@ static void levels_bound(struct walk *w)
 	if (w->depth <= OPEN_LEVELS_MAX)
 		return;
 	struct level *lv = &w->levels[w->depth - 1 - OPEN_LEVELS_MAX];
-	while (lv->fd >= 0 && !lv->all)
-		if (names_fill(lv) != 0)
+	while (lv->fd >= 0 && !lv->names.all)
+		if (names_fill(&lv->names, lv->fd) != 0)
 			return;
 	if (lv->fd >= 0)
 		close(lv->fd);
@@ -260,10 +223,9 @@ static void levels_bound(struct walk *w)
 static int level_push(struct walk *w, const struct entry *dir, int fd, bool silent)
 {
 	struct level *lv = &w->levels[w->depth++];
-	if (lv->cap > 8 * DIR_BUFFER) {
-		free(lv->buf);
-		lv->buf = NULL;
-		lv->cap = 0;
+	if (lv->names.cap > 8 * NAMES_BYTES) {
+		free(lv->names.buf);
+		lv->names = (struct names){0};
 	}
 	*lv = (struct level){
 		.fd = fd,
@@ -271,8 +233,7 @@ static int level_push(struct walk *w, const struct entry *dir, int fd, bool sile
 		.silent = silent,
 		.path_len = w->path_len,
 		.dir = *dir,
-		.buf = lv->buf,
-		.cap = lv->cap,
+		.names = {.buf = lv->names.buf, .cap = lv->names.cap},
 	};
 	return silent ? WALK_AGAIN : WALK_ENTRY;
 }
@@ -416,7 +377,7 @@ static int step_level(struct walk *w, struct entry *out, struct haul_err *proble
 	int rc = lv->started ? 0 : level_open(w, lv);
 	const char *name = NULL;
 	if (rc == 0)
-		rc = names_next(lv, &name);
+		rc = names_next(&lv->names, lv->fd, &name);
 	if (rc == 0)
 		return level_pop(w, lv, out);
 	if (rc > 0 && (strcmp(name, ".") == 0 || strcmp(name, "..") == 0))

@@ -6,14 +6,14 @@
 
 enum wire_rc {
 	WIRE_OK,
-	WIRE_MORE,     /* nothing wrong: more bytes are needed */
-	WIRE_DAMAGED,  /* a record does not match its tag: this connection is worthless, replay may cure it */
-	WIRE_VIOLATION,/* the peer broke the protocol */
-	WIRE_NOT_HAUL, /* the first bytes are not haul's */
-	WIRE_VERSION,  /* no common version, or a required feature is missing */
-	WIRE_REFUSED,  /* the peer said no; its reason is in the detail */
-	WIRE_LOST,     /* the peer wants an offset the ring no longer holds */
-	WIRE_FULL,     /* no credit or no room in the ring: try again after an ACK */
+	WIRE_MORE,    /* nothing wrong: more bytes are needed */
+	WIRE_DAMAGED, /* a record does not match its tag: this connection is worthless, replay may cure it */
+	WIRE_VIOLATION, /* the peer broke the protocol */
+	WIRE_NOT_HAUL,	/* the first bytes are not haul's */
+	WIRE_VERSION,	/* no common version, or a required feature is missing */
+	WIRE_REFUSED,	/* the peer said no; its reason is in the detail */
+	WIRE_LOST,	/* the peer wants an offset the ring no longer holds */
+	WIRE_FULL,	/* no credit or no room in the ring: try again after an ACK */
 	WIRE_NOMEM,
 };
 

@@ -13,16 +13,16 @@ static const struct {
 	void frame_put_##lower(struct wr *w, const struct frame_##lower *f)                                  \
 	{                                                                                                    \
 		(void)w, (void)f;
-#define PART(lower, doc) FRAME(lower, , , , )
-#define U8(field, doc)	 wr_uint(w, f->field, 1);
-#define U16(field, doc)	 wr_uint(w, f->field, 2);
-#define U32(field, doc)	 wr_uint(w, f->field, 4);
-#define U64(field, doc)	 wr_uint(w, f->field, 8);
-#define I64(field, doc)	 wr_uint(w, (uint64_t)f->field, 8);
+#define PART(lower, doc)       FRAME(lower, , , , )
+#define U8(field, doc)	       wr_uint(w, f->field, 1);
+#define U16(field, doc)	       wr_uint(w, f->field, 2);
+#define U32(field, doc)	       wr_uint(w, f->field, 4);
+#define U64(field, doc)	       wr_uint(w, f->field, 8);
+#define I64(field, doc)	       wr_uint(w, (uint64_t)f->field, 8);
 #define FIX(field, bytes, doc) wr_bytes(w, f->field, bytes);
-#define STR(field, doc)	 wr_str(w, f->field);
-#define TAIL(field, doc)	 wr_bytes(w, f->field.p, f->field.n);
-#define END		 }
+#define STR(field, doc)	       wr_str(w, f->field);
+#define TAIL(field, doc)       wr_bytes(w, f->field.p, f->field.n);
+#define END		       }
 #include "wire/frames.def"
 
 /* One body per frame and group: the getter leaves the verdict to the public functions below. */
@@ -30,16 +30,16 @@ static const struct {
 	static void get_##lower(struct rd *r, struct frame_##lower *f)                                       \
 	{                                                                                                    \
 		(void)r, (void)f;
-#define PART(lower, doc) FRAME(lower, , , , )
-#define U8(field, doc)	 f->field = rd_u8(r);
-#define U16(field, doc)	 f->field = rd_u16(r);
-#define U32(field, doc)	 f->field = rd_u32(r);
-#define U64(field, doc)	 f->field = rd_u64(r);
-#define I64(field, doc)	 f->field = (int64_t)rd_u64(r);
+#define PART(lower, doc)       FRAME(lower, , , , )
+#define U8(field, doc)	       f->field = rd_u8(r);
+#define U16(field, doc)	       f->field = rd_u16(r);
+#define U32(field, doc)	       f->field = rd_u32(r);
+#define U64(field, doc)	       f->field = rd_u64(r);
+#define I64(field, doc)	       f->field = (int64_t)rd_u64(r);
 #define FIX(field, bytes, doc) rd_fix(r, f->field, bytes);
-#define STR(field, doc)	 f->field = rd_str(r);
-#define TAIL(field, doc)	 f->field = rd_tail(r);
-#define END		 }
+#define STR(field, doc)	       f->field = rd_str(r);
+#define TAIL(field, doc)       f->field = rd_tail(r);
+#define END		       }
 #include "wire/frames.def"
 
 #define FRAME(lower, UPPER, id, class, doc)                                                                  \

@@ -32,8 +32,10 @@ enum frame_type {
 #define I64(field, doc)			    int64_t field;
 #define FIX(field, bytes, doc)		    uint8_t field[bytes];
 #define STR(field, doc)			    struct span field;
-#define TAIL(field, doc)			    struct span field;
-#define END				    };
+#define TAIL(field, doc)		    struct span field;
+#define END                                                                                                  \
+	}                                                                                                    \
+	;
 #include "wire/frames.def"
 
 /* frame_put_X appends the body of X to w. frame_get_X reads a whole body, frame_get_part_X one group of a

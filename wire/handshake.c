@@ -57,12 +57,13 @@ static void expect(struct handshake *hs, enum handshake_state state, size_t want
 	hs->in_want = want;
 }
 
-enum wire_rc handshake_initiate(struct handshake *hs, const struct hello *mine, const struct frame_attach *attach,
-				struct wire_err *err)
+enum wire_rc handshake_initiate(struct handshake *hs, const struct hello *mine,
+				const struct frame_attach *attach, struct wire_err *err)
 {
 	*hs = (struct handshake){.initiator = true, .mine = *mine, .attach = *attach};
 	if (attach->subdir.n > SUBDIR_MAX_BYTES)
-		return wire_fail(err, WIRE_VIOLATION, "the directory of ATTACH is too long", attach->subdir.n);
+		return wire_fail(err, WIRE_VIOLATION, "the directory of ATTACH is too long",
+				 attach->subdir.n);
 	uint8_t body[64 + SUBDIR_MAX_BYTES];
 	struct wr w = wr_init(body, sizeof body);
 	frame_put_attach(&w, attach);
@@ -83,7 +84,8 @@ size_t handshake_need(const struct handshake *hs)
 	return hs->in_want - hs->in_len;
 }
 
-static enum wire_rc fail(struct handshake *hs, struct wire_err *err, enum wire_rc rc, const char *check, uint64_t at)
+static enum wire_rc fail(struct handshake *hs, struct wire_err *err, enum wire_rc rc, const char *check,
+			 uint64_t at)
 {
 	expect(hs, HS_FAILED, 0);
 	return wire_fail(err, rc, check, at);
@@ -97,8 +99,8 @@ static enum wire_rc check_prefix(struct handshake *hs, struct wire_err *err)
 	if (hs->in[8] != PROTOCOL_MAJOR)
 		return fail(hs, err, WIRE_VERSION, "the peer speaks another major version", hs->in[8]);
 	if (hs->in[9] != MODE_PLAIN || memcmp(hs->in + 10, zero, sizeof zero) != 0)
-		return fail(hs, err, WIRE_VERSION, "the peer wants a handshake mode this side is not set up for",
-			    hs->in[9]);
+		return fail(hs, err, WIRE_VERSION,
+			    "the peer wants a handshake mode this side is not set up for", hs->in[9]);
 	hs->in_want = OPENING_BYTES;
 	return WIRE_MORE;
 }
@@ -118,7 +120,8 @@ static enum wire_rc read_hello(struct handshake *hs, struct wire_err *err)
 	if (rd_u64(&r) != XXH3_64bits(hs->in, PREFIX_BYTES + HELLO_BYTES))
 		return fail(hs, err, WIRE_DAMAGED, "the opening does not match its tag", 0);
 	if (h->max_body < RECORD_BODY_FLOOR_BYTES)
-		return fail(hs, err, WIRE_VIOLATION, "the peer accepts only frames that are too small", h->max_body);
+		return fail(hs, err, WIRE_VIOLATION, "the peer accepts only frames that are too small",
+			    h->max_body);
 	return WIRE_OK;
 }
 
@@ -137,7 +140,8 @@ static enum wire_rc responder_hello(struct handshake *hs, struct wire_err *err)
 	hs->features = hs->mine.offered & hs->peer.offered;
 	answer.minor_min = answer.minor_max = hs->minor;
 	put_opening(hs, &answer);
-	uint16_t missing = (uint16_t)((hs->peer.required & ~hs->mine.offered) | (hs->mine.required & ~hs->peer.offered));
+	uint16_t missing =
+		(uint16_t)((hs->peer.required & ~hs->mine.offered) | (hs->mine.required & ~hs->peer.offered));
 	if (!hs->minor || missing) {
 		const char *why = hs->minor ? "a required feature is missing" : "no common protocol version";
 		handshake_refuse(hs, 2, why);
@@ -160,7 +164,8 @@ static enum wire_rc read_length(struct handshake *hs, struct wire_err *err)
 {
 	struct rd r = rd_init(hs->in, RECORD_LEN_BYTES);
 	uint32_t len = rd_u32(&r);
-	if (len < FRAME_HEAD_BYTES + seal_tag_bytes(&hs->rx) || len > ATTACH_RECORD_MAX_BYTES - RECORD_LEN_BYTES)
+	if (len < FRAME_HEAD_BYTES + seal_tag_bytes(&hs->rx) ||
+	    len > ATTACH_RECORD_MAX_BYTES - RECORD_LEN_BYTES)
 		return fail(hs, err, WIRE_VIOLATION, "length of the first record", len);
 	hs->in_want = RECORD_LEN_BYTES + len;
 	return WIRE_MORE;
@@ -184,7 +189,8 @@ static enum wire_rc read_answer(struct handshake *hs, uint8_t type, struct span 
 	if (type != F_WELCOME || !frame_get_welcome(body, &hs->welcome))
 		return fail(hs, err, WIRE_VIOLATION, "the answer is neither WELCOME nor REFUSE", type);
 	if (hs->minor < hs->mine.minor_min || hs->minor > hs->mine.minor_max)
-		return fail(hs, err, WIRE_VERSION, "the peer chose a version that was not offered", hs->minor);
+		return fail(hs, err, WIRE_VERSION, "the peer chose a version that was not offered",
+			    hs->minor);
 	hs->state = HS_DONE;
 	return WIRE_OK;
 }

@@ -21,14 +21,14 @@
 #include "wire/frame.h"
 #include "wire/seal.h"
 
-#define PROTOCOL_MAJOR	  1
-#define PROTOCOL_MINOR	  1 /* the newest this code speaks; the oldest is PROTOCOL_MINOR_MIN */
+#define PROTOCOL_MAJOR	   1
+#define PROTOCOL_MINOR	   1 /* the newest this code speaks; the oldest is PROTOCOL_MINOR_MIN */
 #define PROTOCOL_MINOR_MIN 1
 
-#define PREFIX_BYTES 16u
-#define HELLO_BYTES  32u
-#define HELLO_TAG_BYTES 8u
-#define OPENING_BYTES (PREFIX_BYTES + HELLO_BYTES + HELLO_TAG_BYTES)
+#define PREFIX_BYTES	   16u
+#define HELLO_BYTES	   32u
+#define HELLO_TAG_BYTES	   8u
+#define OPENING_BYTES	   (PREFIX_BYTES + HELLO_BYTES + HELLO_TAG_BYTES)
 /* the longest ATTACH, WELCOME or REFUSE record */
 #define ATTACH_RECORD_MAX_BYTES                                                                              \
 	(RECORD_LEN_BYTES + FRAME_HEAD_BYTES + 64u + SUBDIR_MAX_BYTES + RECORD_TAG_MAX_BYTES)
@@ -60,21 +60,22 @@ struct handshake {
 	enum handshake_state state;
 	bool initiator;
 	struct hello mine, peer;
-	uint8_t minor;		  /* agreed */
-	uint16_t features;	  /* agreed: offered by both */
-	struct seal tx, rx;	  /* the channel goes on with these */
-	struct frame_attach attach;   /* subdir looks into in[] */
+	uint8_t minor;		    /* agreed */
+	uint16_t features;	    /* agreed: offered by both */
+	struct seal tx, rx;	    /* the channel goes on with these */
+	struct frame_attach attach; /* subdir looks into in[] */
 	struct frame_welcome welcome;
-	struct frame_refuse refuse;   /* text looks into in[] */
+	struct frame_refuse refuse; /* text looks into in[] */
 	size_t in_len, in_want;
 	size_t out_len;
 	uint8_t in[ATTACH_RECORD_MAX_BYTES];
 	uint8_t out[OPENING_BYTES + ATTACH_RECORD_MAX_BYTES];
 };
 
-/* Begins as initiator: out[0..out_len) is to be sent. attach is copied. WIRE_VIOLATION when its subdir is too long. */
-enum wire_rc handshake_initiate(struct handshake *hs, const struct hello *mine, const struct frame_attach *attach,
-				struct wire_err *err);
+/* Begins as initiator: out[0..out_len) is to be sent. attach is copied. WIRE_VIOLATION when its subdir is too
+ * long. */
+enum wire_rc handshake_initiate(struct handshake *hs, const struct hello *mine,
+				const struct frame_attach *attach, struct wire_err *err);
 /* Begins as responder: nothing is sent before the peer's first bytes are right. */
 void handshake_respond(struct handshake *hs, const struct hello *mine);
 

@@ -15,13 +15,13 @@
 #define MESSAGE_FIXED_MAX_BYTES 64u
 
 /* A stored body is at most its raw bytes and the fixed fields: chunks that do not shrink are stored raw. */
-#define BODY_SLACK_BYTES     256u
+#define BODY_SLACK_BYTES      256u
 #define RECORD_BODY_MAX_BYTES (CHUNK_MAX_BYTES + BODY_SLACK_BYTES)
 /* what a peer must at least accept: one small control body or batch */
 #define RECORD_BODY_FLOOR_BYTES (64u << 10)
 
 /* Before the handshake is answered the initiator may send this much of its stream. */
-#define EARLY_CREDIT_BYTES (64u << 10)
+#define EARLY_CREDIT_BYTES   (64u << 10)
 #define WINDOW_DEFAULT_BYTES (64u << 20)
 #define WINDOW_MAX_BYTES     (1ull << 40)
 /* Unacked messages a direction: bounds what many tiny messages cost beside their bytes. */
@@ -29,7 +29,7 @@
 
 #define PATH_MAX_BYTES	  4096u
 /* of ATTACH: small, because it is held for strangers */
-#define SUBDIR_MAX_BYTES  1024u
+#define SUBDIR_MAX_BYTES      1024u
 #define REASON_TEXT_MAX_BYTES 256u
 /* Entries in one OFFER, and entries that may wait for their result. */
 #define OFFER_ENTRIES_MAX 512u
@@ -38,8 +38,8 @@
 #define HAVE_DIGESTS_MAX  2048u
 #define KEEP_CHUNKS_MAX	  64u
 
-#define PING_AFTER_MS 10000u
-#define DEAD_AFTER_MS 30000u
+#define PING_AFTER_MS	  10000u
+#define DEAD_AFTER_MS	  30000u
 /* An ACK is sent at once when this much was taken since the last one, else after the delay. */
 #define ACK_EVERY_BYTES (1u << 20)
 #define ACK_DELAY_MS	5u

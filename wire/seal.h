@@ -31,7 +31,8 @@ size_t seal_tag_bytes(const struct seal *s);
 void seal_close(struct seal *s, const uint8_t head[static FRAME_HEAD_BYTES], const uint8_t *body,
 		size_t body_len, uint8_t tag[static RECORD_TAG_MAX_BYTES]);
 
-/* Checks one record (length bytes of head, body and tag); true and *body_len when it is what the peer sealed. */
+/* Checks one record (length bytes of head, body and tag); true and *body_len when it is what the peer sealed.
+ */
 bool seal_open(struct seal *s, const uint8_t *record, size_t length, size_t *body_len);
 
 #endif

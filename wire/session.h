@@ -12,7 +12,8 @@ enum session_state {
 	SESSION_INIT,		 /* nothing said yet */
 	SESSION_OPEN,		 /* both directions carry messages */
 	SESSION_SENDER_CLOSED,	 /* the sender is done; the receiver's verdict is to come */
-	SESSION_RECEIVER_CLOSED, /* the receiver takes no more content; what is on its way is acked and dropped */
+	SESSION_RECEIVER_CLOSED, /* the receiver takes no more content; what is on its way is acked and
+				    dropped */
 	SESSION_DRAINING,	 /* both are done; the verdict is to come */
 	SESSION_CLOSED,
 	SESSION_STATE_COUNT

@@ -3,8 +3,8 @@
  *
  *   gen rand FILE MIB                 incompressible
  *   gen text FILE MIB CORPUS          pieces of CORPUS in random order
- *   gen tree DIR COUNT MIB CORPUS     COUNT files in a source-like tree: most small, pieces of CORPUS, one in seven
- *                                     incompressible, one link for every twenty files
+ *   gen tree DIR COUNT MIB CORPUS     COUNT files in a source-like tree: most small, pieces of CORPUS, one in
+ * seven incompressible, one link for every twenty files
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -90,7 +90,8 @@ static void make_file(const char *path, size_t len, void fill(FILE *, const char
 		die(path);
 }
 
-/* A size with the long tail of source files: the mean of mean * 2^k, k halving in likelihood, is about mean * 2.3. */
+/* A size with the long tail of source files: the mean of mean * 2^k, k halving in likelihood, is about mean
+ * * 2.3. */
 static size_t tree_size(size_t mean)
 {
 	size_t size = mean / 7 + next() % (mean * 2 / 7 + 1);
@@ -138,7 +139,8 @@ int main(int argc, char **argv)
 		load_corpus(argv[5]);
 		make_tree(argv[2], (size_t)atol(argv[3]), (size_t)atol(argv[4]));
 	} else {
-		fprintf(stderr, "usage: gen rand FILE MIB | text FILE MIB CORPUS | tree DIR COUNT MIB CORPUS\n");
+		fprintf(stderr,
+			"usage: gen rand FILE MIB | text FILE MIB CORPUS | tree DIR COUNT MIB CORPUS\n");
 		return 2;
 	}
 	return 0;

@@ -3,9 +3,9 @@
  *
  *     WALL_SECONDS CPU_SECONDS PEAK_KIB EXIT_STATUS
  *
- * CPU is user + system of the command and all its descendants (orphans come to us: we are a subreaper). PEAK is the
- * sum of the peak resident sizes of all of them, read from /proc while they run, 50 times a second; memory they share
- * counts for each. SIGTERM and SIGINT are passed on. The exit status is the command's.
+ * CPU is user + system of the command and all its descendants (orphans come to us: we are a subreaper). PEAK
+ * is the sum of the peak resident sizes of all of them, read from /proc while they run, 50 times a second;
+ * memory they share counts for each. SIGTERM and SIGINT are passed on. The exit status is the command's.
  */
 #include <dirent.h>
 #include <errno.h>

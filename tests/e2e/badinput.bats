@@ -37,10 +37,9 @@ refused() {
 @test "values that make no sense" {
 	local o
 	for o in --window=0 --ring=0 --chunk=0 --chunk=1 --chunk=1G --chunk=1q --chunk=-1 --idle=0 --idle=0s --idle=x \
-		--credit-wait=0s --connect=0s --jobs=0 --jobs=100000 --jobs=x --bwlimit=0 -z 99 -z 9..1 -z x --links=x \
-		--retry-delay=1s --retry-delay=2s..1s --size=x --vanished=x --progress=x --window=99999999999999999999; do
-		# shellcheck disable=SC2086
-		refused 1 '' send $o a localhost:1
+		--credit-wait=0s --connect=0s --jobs=0 --jobs=100000 --jobs=x --bwlimit=0 -z99 -z9..1 -zx --links=x \
+		--retry-delay=2s..1s --size=x --vanished=x --progress=x --window=99999999999999999999; do
+		refused 1 '' send "$o" a localhost:1
 	done
 	for o in --overwrite=x --sync=x --max-sessions=0 --overload=x --overload=queue:0 --quota=0 --listen=x \
 		--listen=127.0.0.1 --listen=127.0.0.1:99999 --listen=127.0.0.1:x --listen=fd:x --listen=fd:77 --listen=systemd: \
@@ -96,8 +95,9 @@ refused() {
 	local cmd
 	echo x >src
 	head -c 100000 /dev/urandom >random
+	refused 12 'neither WELCOME' send --connect=5s src 'exec:cat 2>/dev/null'
 	for cmd in 'printf "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"; cat >/dev/null' 'cat random -' \
-		'cat' 'echo "-bash: haul: command not found"; cat >/dev/null' 'cat /dev/zero' 'yes'; do
+		'echo "-bash: haul: command not found"; cat >/dev/null' 'cat /dev/zero' 'yes'; do
 		refused 12 'not speak haul' send --connect=5s src "exec:{ $cmd; } 2>/dev/null"
 	done
 	mkdir dst

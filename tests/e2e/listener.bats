@@ -15,10 +15,6 @@ senders() {
 	done
 }
 
-connect() {
-	exec {1}<>"/dev/tcp/${RECV_ADDR%:*}/${RECV_ADDR##*:}"
-}
-
 @test "eight senders at once to one receiver" {
 	local i
 	for i in {1..8}; do
@@ -96,6 +92,15 @@ connect() {
 	[ "$SENT" -eq 35 ]
 }
 
+@test "--connect, not --reconnect, is the time to get the first link" {
+	echo x >src
+	start send "$HAUL" send --connect=20s --reconnect=0s --retry-delay=10ms..50ms --json=send.json src unix:sock
+	await json_has send.json retry
+	start recv "$HAUL" recv --once --listen=unix:sock dst
+	reap "$PID" 0
+	[ "$(<dst/src)" = x ]
+}
+
 @test "--port-file appears whole, holds HOST:PORT, and nobody is refused once it is there" {
 	local i
 	echo x >src
@@ -104,7 +109,8 @@ connect() {
 		start recv "$HAUL" recv --once --listen=127.0.0.1:0 --port-file=port dst
 		await_or_death "$PID" test -e port
 		[[ "$(<port)" =~ ^127\.0\.0\.1:[0-9]+$ ]]
-		"$HAUL" send --connect=1ms src "$(<port)"
+		"$HAUL" send --json=send.json src "$(<port)"
+		[ "$(json_count send.json retry)" -eq 0 ]
 		reap "$PID" 0
 	done
 	[ -z "$(find . -name 'port.*')" ]
@@ -171,8 +177,8 @@ connect() {
 	echo x >src
 	start_recv --once dst
 	# shellcheck disable=SC2016
-	start silent bash -c 'for i in {1..40}; do exec {fd}<>/dev/tcp/${0%:*}/${0##*:}; done; echo >ready; read -r <>/dev/null
-		while :; do read -rt 60 <> <(:); done' "$RECV_ADDR"
+	start silent bash -c 'for i in {1..40}; do exec {fd}<>/dev/tcp/${0%:*}/${0##*:}; done; echo >ready
+		exec tail -f /dev/null' "$RECV_ADDR"
 	await test -e ready
 	for i in 1 2 3; do
 		[ "$i" -eq 1 ] || RECV_NAME=r$i start_recv --once dst
@@ -190,7 +196,7 @@ connect() {
 	await bash -c '[ -z "$(pgrep -P "$0")" ]' "$RECV_PID"
 	before=$(ls "/proc/$RECV_PID/fd" | wc -l)
 	for _ in {1..20}; do
-		connect 7
+		exec 7<>"/dev/tcp/${RECV_ADDR%:*}/${RECV_ADDR##*:}"
 		printf 'x' >&7
 		exec 7>&-
 		"$HAUL" send src "$RECV_ADDR"
@@ -234,7 +240,7 @@ connect() {
 	start_recv dst
 	ticks=$(awk '{print $14 + $15}' "/proc/$RECV_PID/stat")
 	[ "$ticks" -le 5 ]
-	connect 7
+	exec 7<>"/dev/tcp/${RECV_ADDR%:*}/${RECV_ADDR##*:}"
 	[ "$(awk '{print $14 + $15}' "/proc/$RECV_PID/stat")" -le $((ticks + 5)) ]
 	exec 7>&-
 }

@@ -141,6 +141,7 @@ same_after() {
 	clean dst
 	done_is send.json bytes=0 files=0
 	[ "$(sort send.err | tr '\n' ' ')" = 'new newer older ' ]
+	grep -q '3 files' send.out
 	[ "$(json_count send.json file '"state":"planned"')" -eq 3 ]
 	deliver 0 dst2 -n --name=s - <<<stream
 	[ -z "$(ls -A dst2)" ]

@@ -136,8 +136,8 @@ let_go() {
 	echo old >dst/a
 	random_file a 4000000
 	random_file b 100000
-	start writer bash -c 'while :; do printf x >>a; read -rt 0.002 <> <(:) || :; done'
-	deliver 24 dst --bwlimit=20MB a b
+	start writer bash -c 'while :; do printf x >>a; done'
+	RECV_ARGS=--window=256k deliver 24 dst -z none --window=256k --chunk=64k --bwlimit=20MB a b
 	[ "$(<dst/a)" = old ]
 	same_bytes b dst/b
 	json_has send.json file '"path":"a".*"state":"changed"'

@@ -45,7 +45,7 @@ setup() {
 @test "stdio: two processes in a ring of FIFOs" {
 	mkfifo there back
 	start recv bash -c 'exec "$0" recv --stdio dst <there >back' "$HAUL"
-	"$HAUL" send src/. stdio: <back >there
+	"$HAUL" send src/. stdio: >there <back
 	reap "$PID" 0
 	same_tree src dst
 }
@@ -107,19 +107,4 @@ setup() {
 	"$HAUL" send src/. "$ADDR"
 	reap "$PID" 0
 	same_tree src dst
-}
-
-@test "a socket that was passed on: fd:N and systemd:" {
-	local n
-	start_on recv port "$HAUL" recv --once --listen=127.0.0.1:0 --port-file=port dst
-	n=$(id -u)
-	"$HAUL" send src/. "$ADDR"
-	reap "$PID" 0
-	# a connection, not a listener: both ends of a socketpair, made by socat-like means of bash
-	mkfifo there back
-	start recv bash -c 'exec 7<>there; exec "$0" recv --listen=fd:9 dst2 9<>there' "$HAUL"
-	reap "$PID"
-	[ "$REAPED" -ne 0 ]
-	one_line recv.err
-	[ -n "$n" ]
 }

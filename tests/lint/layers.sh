@@ -5,8 +5,8 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 objects=$(dirname "${1:-build/release/haul}")
 bad=0
-complain() { # WHAT: standard input lists the offenders
-	grep . | sed "s|^|layers: $1: |" && bad=1
+complain() { # WHAT: standard input lists the offenders; true if there are any
+	sed "s|^|layers: $1: |" | grep .
 }
 includes() { grep -nE '^[[:space:]]*#[[:space:]]*include' "$@" /dev/null; }
 

@@ -13,13 +13,13 @@ allowed() {
 	lib/root.o) echo '.*' ;;                                  # the destination, beneath DIR
 	lib/place.o) echo 'renameat2?|linkat|unlinkat|fstatat|faccessat' ;; # its final names
 	lib/beneath.o) echo 'openat' ;;                           # where there is no openat2
-	lib/walk.o) echo 'open|openat|readlinkat|fstatat' ;;      # the source, for reading
+	lib/walk.o) echo 'open|openat|readlinkat|fstatat|unlinkat' ;; # the source; --remove-source-files
 	lib/operand.o) echo 'realpath' ;;                         # the name of `..`
 	lib/sink.o) echo 'open|stat' ;;                           # -o FILE that is a FIFO or a device
 	lib/listen.o) echo 'open|l?stat|rename|renameat2|unlink' ;;   # unix socket, port file
 	lib/conn.o) echo 'open' ;;                                # /dev/null for a child
 	lib/keys.o) echo 'open|openat|fstatat' ;;                 # key files
-	lib/lock.o) echo 'open|openat' ;;                         # --lock
+	lib/lockfile.o) echo 'open' ;;                            # --lock
 	lib/sandbox.o) echo 'open' ;;                             # Landlock rules
 	cmd/*) echo 'open|fopen|rename|renameat2?|unlink|l?stat|realpath|mkdir' ;; # files named by options
 	*) echo 'none' ;;

@@ -150,7 +150,8 @@ static void link_events(void **state)
 
 static void file_events(void **state)
 {
-	static const char *const names[] = {"committed", "skipped", "failed", "vanished", "changed", "planned"};
+	static const char *const names[] = {"committed", "skipped", "failed",
+					    "vanished",	 "changed", "planned"};
 	char want[512];
 	(void)state;
 	struct event ev = stamped(EV_FILE);

@@ -458,10 +458,17 @@ static void recv_operands(void **state)
 	refused(RECV(""), "", "empty string");
 
 	assert_int_equal(parse(CMD_STATUS, (char *)NULL), HAUL_OK);
-	assert_null(o.dir);
+	assert_string_equal(o.dir, ".");
 	assert_int_equal(parse(CMD_STATUS, "d", (char *)NULL), HAUL_OK);
 	assert_string_equal(o.dir, "d");
 	refused(parse(CMD_STATUS, "d", "e", (char *)NULL), "e", "too many");
+	refused(parse(CMD_STATUS, "", (char *)NULL), "", "empty string");
+	assert_int_equal(parse(CMD_STATUS, "--json", "--discard=x", (char *)NULL), HAUL_OK);
+	assert_string_equal(o.cfg.json, "");
+	assert_string_equal(o.cfg.discard, "x");
+	refused(parse(CMD_STATUS, "--json=f", (char *)NULL), "--json", "standard output");
+	refused(parse(CMD_STATUS, "--window=1M", (char *)NULL), "--window", "of haul send");
+	refused(SEND("--discard=x", "a", "h:1"), "--discard", "of haul status");
 }
 
 static void environment(void **state)

@@ -30,7 +30,7 @@ __attribute__((unused)) static int enter_scratch(void **state)
 
 __attribute__((unused)) static int leave_scratch(void **state)
 {
-	char cmd[128];
+	char cmd[192];
 	(void)state;
 	snprintf(cmd, sizeof cmd, "chmod -R u+rwx %s; rm -rf %s", scratch_dir, scratch_dir);
 	return chdir("/") == 0 && system(cmd) == 0 ? 0 : -1;
