@@ -99,7 +99,7 @@ PRINTS := $(patsubst %.c,$(B)/%.o,$(shell grep -lE 'HAUL_(COMMIT|RELEASE)' cmd/*
 $(PRINTS): $(B)/commit
 $(PRINTS): EXTRA = -DHAUL_RELEASE='"$(VERSION)"' -DHAUL_COMMIT='"$(COMMIT)"' \
 	-DHAUL_CFLAGS='"$(strip $(ALL_CFLAGS))"'
-$(B)/tests/%.o: EXTRA = -Wno-conversion -Wno-sign-conversion
+$(B)/tests/%.o: EXTRA = -Wno-conversion -Wno-sign-conversion -Wno-format-nonliteral
 
 # Files that change only when what is in them does.
 keep = mkdir -p $(@D) && printf '%s\n' '$(1)' | cmp -s - $@ || printf '%s\n' '$(1)' >$@

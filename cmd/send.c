@@ -52,8 +52,10 @@ static int push(const struct options *o, struct haul_err *err)
 	struct sender_setup setup = setup_of(o);
 	uint8_t id[16];
 	entropy_fill(id, sizeof id);
-	if (report_open(&report, &o->cfg, id, "send", err) != HAUL_OK)
+	if (report_open(&report, &o->cfg, id, "send", err) != HAUL_OK) {
+		endpoint_free(&dial);
 		return -1;
+	}
 	setup.bus = &report.bus;
 	setup.session_id = id;
 	setup.dial = &dial;

@@ -83,6 +83,10 @@ void dest_forget(struct dest *d, struct dest_file *f)
 
 void dest_file_free(struct dest *d, struct dest_file *f)
 {
+	if (f->partial && f->stream && f->temp[0] && d->abandon_streams) {
+		root_temp_unlink(d->root, f->temp);
+		f->temp[0] = '\0';
+	}
 	if (f->partial) /* committed: its journal has served; else both stay for the next run */
 		partial_close(d->root, f->partial, !f->temp[0]);
 	else if (f->fd >= 0)

@@ -97,7 +97,8 @@ struct dest {
 	uint64_t first, next; /* ids that may be open: [first, next) */
 	bool taken_single;
 	atomic_uint_fast64_t temp_number;
-	atomic_bool wrote; /* something was made or changed */
+	bool abandon_streams; /* the session is over: nobody can go on with its stream */
+	atomic_bool wrote;    /* something was made or changed */
 
 	int dirs_fd; /* temporary record of directories whose mode and time are set at the end; -1 none */
 	pthread_mutex_t dirs_mu;

@@ -96,13 +96,14 @@ static void fill_times_and_places(struct root *root, int jfd, struct inventory_e
 		close(part);
 }
 
-/* False when the journal says nothing (any more). */
+/* False when the journal says nothing (any more), unless a session is about to write. */
 static bool look(struct root *root, const char *journal, struct inventory_entry *e)
 {
 	int fd = root_state_open(root, journal, O_RDONLY);
 	struct journal_header *h = calloc(1, sizeof *h);
 	e->active = holder_held(root, journal);
-	bool ok = fd >= 0 && h && partial_peek(fd, h, &e->recorded) == 0;
+	int rc = fd < 0 ? fd : !h ? -ENOMEM : partial_peek(fd, h, &e->recorded);
+	bool ok = rc == 0 || (rc == -ENODATA && e->active);
 	if (ok) {
 		size_t owner = h->stream ? 0 : strcspn(e->id, "-");
 		snprintf(e->owner, sizeof e->owner, "%.*s", (int)owner, e->id);

@@ -152,7 +152,7 @@ static int has_record(const struct partial *p)
 	ssize_t n = pread(p->jfd, b, sizeof b, (off_t)p->end);
 	if (n < 0)
 		return -errno;
-	return journal_get_record(&p->head, 0, b, (size_t)n, &r) ? 0 : -ENOENT;
+	return journal_get_record(&p->head, 0, b, (size_t)n, &r) ? 0 : -ENODATA;
 }
 
 int partial_peek(int jfd, struct journal_header *head, uint64_t *recorded)
@@ -161,6 +161,8 @@ int partial_peek(int jfd, struct journal_header *head, uint64_t *recorded)
 	if (!p)
 		return -ENOMEM;
 	p->jfd = jfd;
+	if (recorded)
+		*recorded = 0;
 	int rc = read_head(p);
 	if (rc == 0)
 		rc = has_record(p);

@@ -75,7 +75,7 @@ bool partial_has_stream(struct root *root, const uint8_t session[static 16]);
 int partial_find_stream(struct root *root, const uint8_t session[static 16], struct partial **out);
 
 /* Reads the journal open at jfd and changes nothing: its header, and the bytes that are recorded (NULL: do
- * not count). 0, -ENOENT when it is none or records nothing, or -errno. */
+ * not count). 0, -ENOENT when it is none, -ENODATA when it records nothing, or -errno. */
 int partial_peek(int jfd, struct journal_header *head, uint64_t *recorded);
 
 /* Makes it survive: syncs the data (unless sync is false), then appends records. 0 or -errno; after a failed

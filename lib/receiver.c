@@ -313,6 +313,7 @@ static void tear_down(struct receiver *r)
 	for (size_t i = 0; i < r->inbox_count; i++)
 		dest_job_free(r->inbox[(r->inbox_head + i) % LINK_MESSAGES_MAX]);
 	free(r->batch);
+	r->dest.abandon_streams = r->engine.err_from_peer || r->engine.err.rc == HAUL_OK;
 	dest_free(&r->dest);
 	engine_free(&r->engine);
 }

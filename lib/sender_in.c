@@ -73,15 +73,6 @@ static enum haul_rc malformed(struct sender *s, const char *what, uint64_t at)
 	return engine_abort(&s->engine, &err);
 }
 
-/* The receiver does not want the stream: it is as good as read. */
-static void forget_stream(struct sender *s, const struct source_file *f)
-{
-	if (f != s->stream)
-		return;
-	s->stream = NULL;
-	s->stream_ended = true;
-}
-
 /* An entry that will not be committed, for a reason of the receiver's. */
 static void entry_failed(struct sender *s, struct source_file *f, uint16_t code, uint16_t sys)
 {
@@ -89,7 +80,6 @@ static void entry_failed(struct sender *s, struct source_file *f, uint16_t code,
 	s->refused += rc == HAUL_POLICY;
 	s->busy += rc == HAUL_BUSY;
 	sender_count_failed(s, f, rc, sys, haul_rc_text(rc));
-	forget_stream(s, f);
 	sender_close_entry(s, f);
 }
 
@@ -100,7 +90,6 @@ static void would_send(struct sender *s, struct source_file *f)
 	s->would_files++;
 	s->would_bytes += f->type == ENTRY_FILE ? f->stamp.size : 0;
 	file_event(s, f, FILE_PLANNED, 0, NULL);
-	forget_stream(s, f);
 	sender_close_entry(s, f);
 }
 
@@ -115,7 +104,6 @@ static void apply_verdict(struct sender *s, struct source_file *f, const struct 
 			file_event(s, f, FILE_SKIPPED, 0, NULL);
 		}
 		s->m->entries += f->type != ENTRY_DIR_END;
-		forget_stream(s, f);
 		sender_close_entry(s, f);
 		return;
 	case 1:

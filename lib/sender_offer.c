@@ -44,6 +44,10 @@ void sender_close_entry(struct sender *s, struct source_file *f)
 {
 	*sender_entry_slot(s, f->id) = NULL;
 	s->open_count--;
+	if (f == s->stream) { /* answered: nothing more is read for it */
+		s->stream = NULL;
+		s->stream_ended = true;
+	}
 	while (s->first_open < s->next_id && !*sender_entry_slot(s, s->first_open))
 		s->first_open++;
 	source_file_free(f);

@@ -115,7 +115,7 @@ static bool worth_keeping(struct root *root, const char *part, const char *journ
 		close(fd);
 	if (jfd >= 0)
 		close(jfd);
-	return rc != -ENOENT; /* any other failure is not for us to judge by */
+	return rc != -ENOENT && rc != -ENODATA; /* any other failure is not for us to judge by */
 }
 
 /* Whoever works on a transfer holds its journal, so we do while we remove it, and look again. */

@@ -1,10 +1,8 @@
-#include "wire/link.h"
+#include "wire/link_impl.h"
 
 #include <assert.h>
 #include <string.h>
 
-/* A change of what this side waits for is told at most this often. */
-#define BLOCKED_TELL_MS 200u
 /* A new connection starts the credit and idle clocks anew, but not for ever: a peer that attaches and then
  * moves nothing for long, again and again, is given up. What breaks at once runs up the reconnect clock
  * instead. */
@@ -42,34 +40,6 @@ static void progress(struct link *l, uint64_t now)
 	l->last_progress = l->vain_since = now;
 	l->down_spent = 0;
 	l->fruitless = 0;
-}
-
-static uint64_t later(uint64_t since, uint64_t span)
-{
-	return span > LINK_FOREVER - since ? LINK_FOREVER : since + span;
-}
-
-static uint64_t sooner(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static bool something_is_owed(const struct link *l)
-{
-	if (l->ring.count)
-		return true;
-	/* a producer that is slow, and says so, owes nothing; neither does anybody while this side has work
-	 */
-	return l->owed && l->unwritten == 0 && l->blocked_peer != 1;
-}
-
-/* Called after whatever may change what is owed: the idle clock begins anew where it begins to run. */
-static void idle_update(struct link *l, uint64_t now)
-{
-	bool runs = something_is_owed(l);
-	if (runs && !l->idle_runs)
-		l->last_progress = now;
-	l->idle_runs = runs;
 }
 
 /* Counts the time since the last call as spent without a connection; the other two clocks stood still. */
@@ -115,7 +85,7 @@ static enum wire_rc begin_connection(struct link *l, const struct handshake *hs,
 	l->finned = l->peer_finned = false;
 	l->pong_due = l->ping_due = false;
 	l->blocked_told = l->blocked_peer = 0;
-	idle_update(l, now);
+	link_idle_update(l, now);
 	return WIRE_OK;
 }
 
@@ -215,11 +185,6 @@ void link_detach(struct link *l, uint64_t now)
 
 /* ---- out ---- */
 
-static bool is_over(const struct link *l)
-{
-	return l->cancelled || l->peer_cancelled;
-}
-
 bool link_can_send(const struct link *l, uint32_t cost, size_t stored)
 {
 	return !is_over(l) && !l->finned && credit_allows(&l->credit, cost) &&
@@ -235,7 +200,7 @@ enum wire_rc link_send(struct link *l, uint8_t type, uint32_t cost, struct buf *
 	ring_push(&l->ring, type, cost, body);
 	l->credit.sent = l->ring.end;
 	link_waiting(l, false, now);
-	idle_update(l, now);
+	link_idle_update(l, now);
 	return WIRE_OK;
 }
 
@@ -419,7 +384,7 @@ void link_consume(struct link *l, uint32_t cost, uint64_t now)
 	bool starved = l->told_granted < l->expected || l->told_granted - l->expected < l->cfg.window / 2;
 	bool much = l->written - l->told_written >= every;
 	schedule_ack(l, starved || much ? now : now + ACK_DELAY_MS);
-	idle_update(l, now);
+	link_idle_update(l, now);
 }
 
 void link_durable(struct link *l, uint64_t offset)
@@ -460,7 +425,7 @@ static enum wire_rc on_message(struct link *l, struct channel_record *rec, uint6
 	l->expected += h->cost;
 	l->unwritten++;
 	progress(l, now);
-	idle_update(l, now);
+	link_idle_update(l, now);
 	*ev = (struct link_event){LINK_MESSAGE, h->type, h->cost, h->offset, rec->buf, {0}};
 	return WIRE_OK;
 }
@@ -488,7 +453,7 @@ static enum wire_rc on_ack(struct link *l, struct span body, uint64_t now, struc
 		l->durable = ack.durable > l->durable ? ack.durable : l->durable;
 		release(l);
 		progress(l, now);
-		idle_update(l, now);
+		link_idle_update(l, now);
 	}
 	l->credit_since = now;
 	*ev = (struct link_event){.type = LINK_ACKED};
@@ -502,7 +467,7 @@ static enum wire_rc on_ping(struct link *l, uint8_t type, struct span body, uint
 	if (!frame_get_ping(body, &ping))
 		return wire_fail(err, WIRE_VIOLATION, "malformed PING or PONG", body.n);
 	l->blocked_peer = ping.blocked;
-	idle_update(l, now);
+	link_idle_update(l, now);
 	if (type == F_PING)
 		l->pong_due = true;
 	return WIRE_MORE;
@@ -548,94 +513,6 @@ enum wire_rc link_next(struct link *l, uint64_t now, struct link_event *ev, stru
 			return rc;
 	}
 	return WIRE_MORE;
-}
-
-/* ---- clocks ---- */
-
-void link_owed(struct link *l, bool owed, uint64_t now)
-{
-	l->owed = owed;
-	idle_update(l, now);
-}
-
-void link_blocked(struct link *l, uint8_t blocked)
-{
-	l->blocked_here = blocked;
-}
-
-/*
- * When a clock that has run since `since` on a connection runs out. A connection that has been silent for
- * long is judged by whether the peer lives, not by how far it got: the clock waits for that verdict, and is
- * heard at once when the peer does answer.
- */
-static uint64_t runs_out(const struct link *l, uint64_t since, uint64_t limit)
-{
-	uint64_t at = later(since, limit), dead = l->last_rx + DEAD_AFTER_MS;
-	return at >= l->last_rx + PING_AFTER_MS && at < dead ? dead : at;
-}
-
-enum link_clock link_clock(const struct link *l, uint64_t *expires)
-{
-	*expires = LINK_FOREVER;
-	if (l->state != LINK_UP) {
-		uint64_t left = l->cfg.reconnect_ms > l->down_spent ? l->cfg.reconnect_ms - l->down_spent : 0;
-		*expires = l->cfg.reconnect_ms == LINK_FOREVER ? LINK_FOREVER : later(l->down_since, left);
-		return LINK_CLOCK_RECONNECT;
-	}
-	if (l->waiting && !is_over(l)) {
-		*expires = runs_out(l, l->credit_since, l->cfg.credit_wait_ms);
-		return LINK_CLOCK_CREDIT;
-	}
-	if (!something_is_owed(l))
-		return LINK_CLOCK_NONE;
-	*expires = runs_out(l, l->last_progress, l->cfg.idle_ms);
-	return LINK_CLOCK_IDLE;
-}
-
-/* Since when this connection is silent, in either direction: a peer that has been sending one large message
- * for long, over a slow line, must hear something too, or it takes this side for dead. */
-static uint64_t quiet_since(const struct link *l)
-{
-	uint64_t quiet = sooner(l->last_rx, l->last_tx);
-	return quiet > l->last_ping ? quiet : l->last_ping;
-}
-
-enum link_verdict link_tick(struct link *l, uint64_t now)
-{
-	static const enum link_verdict verdicts[] = {
-		[LINK_CLOCK_RECONNECT] = LINK_NO_RECONNECT,
-		[LINK_CLOCK_CREDIT] = LINK_NO_CREDIT,
-		[LINK_CLOCK_IDLE] = LINK_NO_PROGRESS,
-	};
-	if (l->state == LINK_UP) {
-		bool silent = now >= quiet_since(l) + PING_AFTER_MS;
-		bool changed = l->blocked_here != l->blocked_told && now - l->last_ping >= BLOCKED_TELL_MS;
-		if (silent || changed)
-			l->ping_due = true;
-		if (now - l->last_rx >= DEAD_AFTER_MS)
-			return LINK_PEER_DEAD;
-	}
-	uint64_t expires;
-	enum link_clock clock = link_clock(l, &expires);
-	return clock != LINK_CLOCK_NONE && now >= expires ? verdicts[clock] : LINK_FINE;
-}
-
-uint64_t link_deadline(const struct link *l, uint64_t now)
-{
-	uint64_t at;
-	link_clock(l, &at);
-	if (l->state != LINK_UP)
-		return at;
-	at = sooner(at, l->last_rx + DEAD_AFTER_MS);
-	/* what waits for room to write is woken by the socket, not by time */
-	if (l->finned || l->channel.slot_count == CHANNEL_SLOTS)
-		return at;
-	if (l->ack_due && l->channel.slot_count < CHANNEL_SLOTS)
-		at = sooner(at, l->ack_at > now ? l->ack_at : now);
-	at = sooner(at, quiet_since(l) + PING_AFTER_MS);
-	if (l->blocked_here != l->blocked_told)
-		at = sooner(at, l->last_ping + BLOCKED_TELL_MS);
-	return at;
 }
 
 uint64_t link_bytes_in(const struct link *l)

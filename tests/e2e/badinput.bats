@@ -43,9 +43,11 @@ refused() {
 	done
 	for o in --overwrite=x --sync=x --max-sessions=0 --overload=x --overload=queue:0 --quota=0 --listen=x \
 		--listen=127.0.0.1 --listen=127.0.0.1:99999 --listen=127.0.0.1:x --listen=fd:x --listen=fd:77 --listen=systemd: \
-		--listen=unix: --json=fd:77 --json=fd:0; do
+		--listen=unix:; do
 		refused 1 '' recv "$o" dst
 	done
+	refused 1 fd:77 send --json=fd:77 a localhost:1
+	refused 1 fd:0 send --json=fd:0 a localhost:1
 	[ ! -e dst ]
 }
 
@@ -194,7 +196,7 @@ refused() {
 signalled() {
 	local pid other n
 	n=$(kill -l "$2")
-	random_file src 8000000
+	random_file src 4000000
 	start_recv --once --grace=1s dst
 	start send "$HAUL" send --grace=1s --reconnect=1s --bwlimit=2M -z none --json=send.json src "$RECV_ADDR"
 	pid=$PID other=$RECV_PID
@@ -253,5 +255,5 @@ signalled() {
 @test "names on the terminal and in messages are escaped" {
 	local name=$'evil\e[31m\nname\xff'
 	refused 3 'evil.*name' send "$name" localhost:1
-	! grep -q $'\e' err
+	not grep -q $'\e' err
 }

@@ -1,4 +1,5 @@
 # What stands at the destination already, what is in the way, and what a sender may not reach.
+# shellcheck disable=SC2016,SC2030,SC2031 # $0 is for bash -c; a test is a subshell, and means to be
 
 load helpers
 
@@ -13,8 +14,10 @@ load helpers
 	deliver 0 dst src/.
 	same_bytes src/small dst/small
 	same_bytes src/large dst/large
-	[ ! -L dst/small ] && [ ! -L dst/large ]
-	[ "$(<outside)" = precious ] && [ "$(<dst/inside)" = precious ]
+	[ ! -L dst/small ]
+	[ ! -L dst/large ]
+	[ "$(<outside)" = precious ]
+	[ "$(<dst/inside)" = precious ]
 }
 
 @test "a parent that is a symlink is refused, whatever it names" {
@@ -24,7 +27,9 @@ load helpers
 	echo ok >src/ok
 	ln -s ../outside dst/sub
 	deliver 23 dst src/.
-	[ -z "$(ls -A outside)" ] && [ -L dst/sub ] && [ "$(<dst/ok)" = ok ]
+	[ -z "$(ls -A outside)" ]
+	[ -L dst/sub ]
+	[ "$(<dst/ok)" = ok ]
 	rm dst/sub
 	ln -s real dst/sub
 	deliver 23 dst src/.
@@ -40,7 +45,9 @@ load helpers
 	echo ok >src/ok
 	echo blocker >dst/dir
 	deliver 23 dst src/.
-	[ "$(<dst/dir)" = blocker ] && [ -d dst/file/full ] && [ "$(<dst/ok)" = ok ]
+	[ "$(<dst/dir)" = blocker ]
+	[ -d dst/file/full ]
+	[ "$(<dst/ok)" = ok ]
 	json_has send.json file '"path":"file".*"state":"failed"'
 	json_has send.json file '"path":"dir/x".*"state":"failed"'
 	one_line send.err
@@ -52,7 +59,9 @@ load helpers
 	echo f >src/file
 	ln -s file src/link
 	deliver 23 dst src/.
-	[ -d dst/file ] && [ -d dst/link ] && [ ! -L dst/link ]
+	[ -d dst/file ]
+	[ -d dst/link ]
+	[ ! -L dst/link ]
 	done_is send.json failed=2
 }
 
@@ -62,7 +71,8 @@ load helpers
 	echo ok >src/ok
 	mkfifo dst/fifo
 	deliver 23 dst src/.
-	[ -p dst/fifo ] && [ "$(<dst/ok)" = ok ]
+	[ -p dst/fifo ]
+	[ "$(<dst/ok)" = ok ]
 	rm src/ok
 	deliver 4 dst src/fifo
 	one_line send.err
@@ -103,7 +113,8 @@ load helpers
 	touch -d 2010-01-01 dst/f
 	ln dst/f other
 	deliver 0 dst src/f
-	[ "$(<dst/f)" = new ] && [ "$(<other)" = old ]
+	[ "$(<dst/f)" = new ]
+	[ "$(<other)" = old ]
 }
 
 @test "what else is at the destination stays" {
@@ -112,16 +123,16 @@ load helpers
 	echo mine >dst/dir/mine
 	echo own >dst/own
 	deliver 0 dst src/.
-	[ "$(<dst/dir/mine)" = mine ] && [ "$(<dst/own)" = own ] && [ -d dst/dir/kept ]
+	[ "$(<dst/dir/mine)" = mine ]
+	[ "$(<dst/own)" = own ]
+	[ -d dst/dir/kept ]
 }
 
 @test "an entry that would land on .haul is refused by name" {
 	mkdir -p src/.haul src/sub/deeper/.haul
 	echo evil >src/.haul/x
 	echo fine >src/sub/deeper/.haul/x
-	cd src
-	deliver - ../dst ./.haul sub
-	cd ..
+	deliver 23 dst -C src ./.haul sub
 	[ ! -e dst/.haul ]
 	[ "$(<dst/sub/deeper/.haul/x)" = fine ]
 	echo evil >.haul
@@ -137,7 +148,8 @@ load helpers
 	ln -s ../outside dst/.haul
 	deliver - dst src/.
 	[ "$SENT" -ne 0 ]
-	[ -z "$(ls -A outside)" ] && [ ! -e dst/f ]
+	[ -z "$(ls -A outside)" ]
+	[ ! -e dst/f ]
 	one_line send.err
 }
 
@@ -149,7 +161,8 @@ load helpers
 	start_recv --once not/there || [ -e recv.err ]
 	SENT=0
 	"$HAUL" send src "$RECV_ADDR" 2>send.err || SENT=$?
-	[ "$SENT" -ne 0 ] && [ ! -e not ]
+	[ "$SENT" -ne 0 ]
+	[ ! -e not ]
 	one_line send.err
 }
 
@@ -185,7 +198,8 @@ load helpers
 	if [ "$SENT" -eq 0 ]; then # our own directory may be opened up for the time being
 		same_tree src dst
 	else
-		[ "$SENT" -eq 23 ] && [ ! -e dst/locked/x ]
+		[ "$SENT" -eq 23 ]
+		[ ! -e dst/locked/x ]
 		json_has send.json file '"path":"locked/x".*"state":"failed"'
 	fi
 }

@@ -306,8 +306,14 @@ deliver() {
 
 # one_line FILE [REGEX]: FILE is one line, begins with "haul: " and matches
 one_line() {
-	[ "$(wc -l <"$1")" -eq 1 ] && [ "$(head -c 6 "$1")" = 'haul: ' ] && grep -Eq -- "${2-}" "$1" ||
+	if [ "$(wc -l <"$1")" -ne 1 ] || [ "$(head -c 6 "$1")" != 'haul: ' ] || ! grep -Eq -- "${2-}" "$1"; then
 		fail "$1 is not one line of haul's that matches '${2-}':" "$(<"$1")"
+	fi
+}
+
+# not CMD...: CMD fails. (Before a command, ! keeps a test from failing.)
+not() {
+	! "$@"
 }
 
 # empty FILE...: all of them are there and hold nothing
@@ -323,7 +329,7 @@ done_is() {
 	local file=$1 pair value
 	shift
 	for pair; do
-		value=$(json_field "$file" done "${pair%%=*}") || return
+		value=$(json_field "$file" "done" "${pair%%=*}") || return
 		[ "$value" = "${pair#*=}" ] || fail "$file: done.${pair%%=*} is $value, want ${pair#*=}" || return
 	done
 }

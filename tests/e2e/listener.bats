@@ -1,4 +1,5 @@
 # One receiver, many senders: honest, too many, silent and hostile ones.
+# shellcheck disable=SC2016,SC2030,SC2031 # $0 is for bash -c; a test is a subshell, and means to be
 
 load helpers
 
@@ -52,7 +53,8 @@ senders() {
 	reap "$PID" 0
 	# the listener needs a moment to see the end of a process
 	await bash -c '"$0" send second "$1" 2>/dev/null' "$HAUL" "$RECV_ADDR"
-	[ "$(<dst/first)" = x ] && [ "$(<dst/second)" = second ]
+	[ "$(<dst/first)" = x ]
+	[ "$(<dst/second)" = second ]
 	stop "$RECV_PID" 143
 }
 
@@ -138,7 +140,8 @@ senders() {
 	kill -TERM "$RECV_PID"
 	SENT=0
 	"$HAUL" send --connect=200ms src "$RECV_ADDR" 2>err 9>&- || SENT=$?
-	[ "$SENT" -ne 0 ] && [ ! -e dst/src ]
+	[ "$SENT" -ne 0 ]
+	[ ! -e dst/src ]
 	exec 9>&-
 	reap "$RECV_PID" 143
 	reap "$send"
@@ -194,7 +197,7 @@ senders() {
 	start_recv dst
 	"$HAUL" send src "$RECV_ADDR"
 	await bash -c '[ -z "$(pgrep -P "$0")" ]' "$RECV_PID"
-	before=$(ls "/proc/$RECV_PID/fd" | wc -l)
+	before=$(find "/proc/$RECV_PID/fd" -type l | wc -l)
 	for _ in {1..20}; do
 		exec 7<>"/dev/tcp/${RECV_ADDR%:*}/${RECV_ADDR##*:}"
 		printf 'x' >&7

@@ -37,7 +37,7 @@ same_after() {
 
 @test "-z none" {
 	same_after -z none
-	[ "$(json_field send.json done wire)" -gt 6500000 ]
+	[ "$(json_field send.json 'done' wire)" -gt 6500000 ]
 }
 
 @test "-z 1, -z 9, -z 3..5 and -z auto make less of text" {
@@ -47,7 +47,7 @@ same_after() {
 	for z in 1 9 3..5 auto; do
 		deliver 0 "dst$z" -z "$z" src/.
 		same_tree src "dst$z"
-		[ "$(json_field send.json done wire)" -lt $(($(stat -c %s src/text) / 2)) ]
+		[ "$(json_field send.json 'done' wire)" -lt $(($(stat -c %s src/text) / 2)) ]
 	done
 }
 
@@ -80,8 +80,8 @@ same_after() {
 	random_file src 3000000
 	deliver 0 dst -z none --bwlimit=3MB src
 	same_bytes src dst/src
-	[ "$(json_field send.json done seconds | cut -d . -f 1)" -le 5 ]
-	[ "$(json_field send.json done seconds | tr -d .)" -ge 500 ]
+	[ "$(json_field send.json 'done' seconds | cut -d . -f 1)" -le 5 ]
+	[ "$(json_field send.json 'done' seconds | tr -d .)" -ge 500 ]
 }
 
 @test "--checksum sees what size and time hide, and skips what is equal but for the time" {
@@ -91,7 +91,7 @@ same_after() {
 	printf x | dd of=dst/hidden bs=1 seek=1500000 conv=notrunc status=none
 	touch -r src/hidden dst/hidden
 	deliver 0 dst src/.
-	! cmp -s src/hidden dst/hidden
+	not cmp -s src/hidden dst/hidden
 	deliver 0 dst --checksum src/.
 	same_tree src dst
 }
@@ -191,7 +191,9 @@ same_after() {
 	echo deep >src/dir/deep
 	cp -a src before
 	RECV_ARGS=--overwrite=no deliver 23 dst --remove-source-files src/.
-	[ ! -e src/new ] && [ ! -e src/dir/deep ] && [ -d src/dir ]
+	[ ! -e src/new ]
+	[ ! -e src/dir/deep ]
+	[ -d src/dir ]
 	[ "$(<src/older)" = 'from src' ]
 }
 

@@ -1,10 +1,11 @@
 # Streams: standard input, producers and consumers.
+# shellcheck disable=SC2016,SC2030,SC2031 # $0 is for bash -c; a test is a subshell, and means to be
 
 load helpers
 
 # A receiver of one stream on its standard output: recv.out.
 start_sink() {
-	start_on recv recv.port "$HAUL" recv -o - --listen=127.0.0.1:0 --port-file=recv.port --json=recv.json "$@"
+	start_on recv recv.port "$HAUL" recv -o - --listen=127.0.0.1:0 --port-file=recv.port --json=recv.json
 	RECV_PID=$PID RECV_ADDR=$ADDR
 }
 
@@ -251,7 +252,8 @@ send_stream() {
 	mkfifo out
 	exec 8<>out # a reader that never reads
 	start_recv --window=8M -o out
-	start send "$HAUL" send --window=8M --ring=8M -z none --json=send.json --from-cmd='head -c 200000000 /dev/zero | tr "\0" x' "$RECV_ADDR"
+	start send "$HAUL" send --window=8M --ring=8M -z none --json=send.json \
+		--from-cmd='head -c 200000000 /dev/zero | tr "\0" x' "$RECV_ADDR"
 	await json_has send.json progress '"blocked":"(credit|disk|link)"'
 	[ "$(awk '/VmHWM/ {print $2}' "/proc/$PID/status")" -lt 204800 ]
 	kill -TERM "$PID"

@@ -1,4 +1,5 @@
 # Sources that are missing, locked, or change while they are read.
+# shellcheck disable=SC2016,SC2030,SC2031 # $0 is for bash -c; a test is a subshell, and means to be
 
 load helpers
 
@@ -6,7 +7,7 @@ load helpers
 # soon as the first bytes of a file have arrived; SEND_PID. let_go lets it run.
 held_up() {
 	start_recv --once --window=128k dst
-	start_chaos --rate 4000000
+	start_chaos --rate 8000000
 	start send "$HAUL" send --json=send.json -z none --chunk=64k --window=128k "$@" "$CHAOS_ADDR"
 	SEND_PID=$PID
 	await_or_death "$SEND_PID" something_arrived
@@ -29,7 +30,8 @@ let_go() {
 	echo a >a/a
 	echo b >b/b
 	deliver 23 dst a missing b
-	[ -e dst/a/a ] && [ -e dst/b/b ]
+	[ -e dst/a/a ]
+	[ -e dst/b/b ]
 	one_line send.err
 	done_is send.json exit=23 files=2 failed=1
 	json_has send.json file '"path":"missing".*"errno":2'
@@ -57,7 +59,10 @@ let_go() {
 	reap "$RECV_PID"
 	chmod 700 src/locked
 	[ "$SENT" -eq 23 ]
-	[ "$(<dst/ok)" = ok ] && [ ! -e dst/secret ] && [ ! -e dst/large ] && [ ! -e dst/locked/hidden ]
+	[ "$(<dst/ok)" = ok ]
+	[ ! -e dst/secret ]
+	[ ! -e dst/large ]
+	[ ! -e dst/locked/hidden ]
 	[ "$(json_count send.json file '"path":"(secret|large|locked)".*"state":"failed".*"errno":13')" -eq 3 ]
 	one_line send.err
 	clean dst
@@ -112,13 +117,13 @@ let_go() {
 	local how
 	for how in append overwrite truncate replace; do
 		rm -rf dst
-		random_file a 4000000
+		random_file a 2500000
 		held_up a
 		case $how in
 		append) echo more >>a ;;
 		overwrite) printf changed | dd of=a bs=1 seek=10 conv=notrunc status=none ;;
 		truncate) truncate -s 1000000 a ;;
-		replace) random_file new 4000000 && mv new a ;;
+		replace) random_file new 2500000 && mv new a ;;
 		esac
 		let_go
 		[ "$SENT" -eq 0 ] || [ "$SENT" -eq 24 ]
@@ -156,7 +161,8 @@ let_go() {
 	[ "$SENT" -eq 0 ] || [ "$SENT" -eq 24 ]
 	if [ -e dst/f ]; then
 		got=$(fold -w 1 dst/f | sort -u | wc -l)
-		[ "$got" -eq 1 ] && [ "$(stat -c %s dst/f)" -eq 1000 ]
+		[ "$got" -eq 1 ]
+		[ "$(stat -c %s dst/f)" -eq 1000 ]
 	fi
 }
 

@@ -237,7 +237,7 @@ static void strange_ids(void **state)
 				   STREAM "0",
 				   "plain000-0123456789abcdeX",
 				   "/plain00-0123456789abcdef"};
-	make_stream(1);
+	partial_close(root, make_stream(1), false);
 	for (size_t i = 0; i < COUNT(ids); i++)
 		assert_int_equal(inventory_discard(root, ids[i], &freed), -ENOENT);
 	assert_int_equal(list(), 1);
@@ -248,8 +248,13 @@ static void active(void **state)
 	(void)state;
 	char id[ROOT_TEMP_MAX];
 	uint64_t freed;
-	make_file(id);
 	struct journal_header h = file_head("a", 2 * CHUNK + 5);
+	struct partial *p = begin(&h);
+	assert_int_equal(list(), 1);
+	assert_true(listed[0].active);
+	assert_int_equal(listed[0].recorded, 0);
+	partial_close(root, p, false);
+	make_file(id);
 	pid_t pid = start_holder(&h, HOLD_IDLE);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(list(), 1);
