@@ -141,9 +141,13 @@ lint: deps
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)B=$(B) tests/run.sh lint
 
-fuzz: deps
+fuzz: $(if $(FUZZ_EXE),deps)
+ifneq (,$(FUZZ_EXE))
 	$(Q)$(MAKE) --no-print-directory PROFILE=fuzz CC=clang B=build/fuzz FUZZ_MAIN=-fsanitize=fuzzer fuzz-build
 	$(Q)B=build/fuzz tests/run.sh fuzz
+else
+	@echo 'there are no fuzzers in tests/fuzz yet'
+endif
 fuzz-build: $(FUZZ_EXE)
 
 check-all: deps

@@ -83,7 +83,7 @@ void dest_forget(struct dest *d, struct dest_file *f)
 
 void dest_file_free(struct dest *d, struct dest_file *f)
 {
-	if (f->partial && f->stream && f->temp[0] && d->abandon_streams) {
+	if (f->partial && f->stream && f->temp[0] && (d->abandon_streams || f->code)) {
 		root_temp_unlink(d->root, f->temp);
 		f->temp[0] = '\0';
 	}

@@ -100,6 +100,7 @@ struct dest {
 	bool abandon_streams; /* the session is over: nobody can go on with its stream */
 	atomic_bool wrote;    /* something was made or changed */
 
+	uint64_t dirs_failed; /* whose mode or times could not be set */
 	int dirs_fd; /* temporary record of directories whose mode and time are set at the end; -1 none */
 	pthread_mutex_t dirs_mu;
 };

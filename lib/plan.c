@@ -138,7 +138,9 @@ int plan_apply_dirs(struct dest *d)
 		path[s.n] = '\0';
 		int rc = root_dir_meta(d->root, path, mode, mtime_s, mtime_ns);
 		/* what stands in the way of a directory was told when it was to be made */
-		if (rc < 0 && rc != -ENOENT && rc != -ENOTDIR && rc != -ELOOP)
+		if (rc == -EPERM || rc == -EACCES)
+			d->dirs_failed++; /* another user's: its content is here all the same */
+		else if (rc < 0 && rc != -ENOENT && rc != -ENOTDIR && rc != -ELOOP)
 			worst = rc;
 		at += (size_t)n - r.n;
 	}

@@ -265,6 +265,9 @@ void receiver_pump_commits(struct receiver *r)
 		if (job->finish) {
 			r->finish_sent = true;
 			r->finish_rc = job->finish_rc;
+			r->m->failed += r->dest.dirs_failed;
+			if (r->dest.dirs_failed)
+				r->worst = HAUL_PARTIAL;
 			if (job->finish_rc < 0)
 				receiver_stop(r, haul_rc_from_errno(-job->finish_rc), -job->finish_rc,
 					      "the last sync of the destination failed");

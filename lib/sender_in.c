@@ -282,6 +282,13 @@ static enum haul_rc on_summary(struct sender *s, struct span body)
 	if (!s->stopped && summary.files != s->m->files)
 		return malformed(s, "the receiver committed another number of files than it said",
 				 summary.files);
+	if (summary.failed > s->m->failed) { /* told by nothing else: directories at the very end */
+		struct event ev = {.type = EV_WARN};
+		ev.u.warn.text = "the mode or times of some directories could not be set";
+		event_emit(s->set.bus, &ev);
+		s->m->failed = summary.failed;
+		sender_note_worst(s, HAUL_PARTIAL);
+	}
 	if (!summary.durable && !s->cfg->dry_run && s->m->files) {
 		struct event ev = {.type = EV_WARN};
 		ev.u.warn.text =

@@ -92,14 +92,16 @@ run_lint() {
 }
 
 run_fuzz() {
-	local exe name seconds=${FUZZ_SECONDS:-20}
+	local exe name seeds seconds=${FUZZ_SECONDS:-20}
 	echo "== fuzz ($seconds s each)"
 	for exe in "$B"/tests/fuzz/*; do
 		[[ -f $exe && -x $exe ]] || continue
 		name=${exe##*/}
-		mkdir -p "$B/corpus/$name" "tests/fuzz/corpus/$name"
+		mkdir -p "$B/corpus/$name"
+		seeds=()
+		[[ -d tests/fuzz/corpus/$name ]] && seeds=("tests/fuzz/corpus/$name")
 		TEST_SECONDS=$((seconds + 60)) program "fuzz/$name" "$exe" -max_total_time="$seconds" -timeout=10 \
-			-artifact_prefix="$B/log/$name-" "$B/corpus/$name" "tests/fuzz/corpus/$name"
+			-artifact_prefix="$B/log/$name-" "$B/corpus/$name" "${seeds[@]}"
 	done
 }
 

@@ -109,7 +109,8 @@ all_members() {
 	start_recv dst
 	"$HAUL" send src "$RECV_ADDR"
 	"$HAUL" send src "$RECV_ADDR"
-	await test "$(json_count recv.json 'done')" -ge 2
+	two_sessions() { [ "$(json_count recv.json 'done')" -ge 2 ]; }
+	await two_sessions
 	stop "$RECV_PID"
 	[ "$(json_count recv.json 'done')" -eq 2 ]
 	[ "$(json_count recv.json hello)" -eq 2 ]

@@ -230,15 +230,17 @@ static void young_asides_stay(void **state)
 /* Sessions begin and end while others sweep: no session loses a temporary file, nothing is left. */
 #define SESSIONS 3
 #define SWEEPERS 2
-#define ROUNDS	 300
+#define ROUNDS	 1000
 
 static int run_sessions(void)
 {
 	struct root *mine = open_dst();
 	int lost = 0;
 	for (int i = 0; i < ROUNDS; i++) {
-		char tag[SWEEP_TAG_BYTES], temp[2][ROOT_TEMP_MAX];
+		char tag[SWEEP_TAG_BYTES], temp[2][ROOT_TEMP_MAX], name[ROOT_TEMP_MAX];
 		int mark = sweep_begin(mine, tag);
+		snprintf(name, sizeof name, "%s.session", tag);
+		lost += !there(name);
 		for (uint64_t k = 0; k < 2; k++)
 			close(root_temp_open(mine, tag, k, temp[k]));
 		for (int k = 0; k < 2; k++)
@@ -258,7 +260,7 @@ static int run_transfers(void)
 	h.path_len = (uint16_t)strlen(h.path);
 	struct journal_record r = {JOURNAL_CHUNK, 0, CHUNK, {0}};
 	int lost = 0;
-	for (int i = 0; i < ROUNDS / 3; i++) {
+	for (int i = 0; i < ROUNDS / 10; i++) {
 		struct chunk_map map;
 		struct partial *p;
 		chunk_map_init(&map, h.size, h.chunk);
