@@ -161,9 +161,10 @@ static void note_blocked(struct sender *s)
 	else if (s->open_count)
 		on = BLOCKED_DISK;
 	s->m->blocked = on;
-	link_blocked(&s->engine.link, (uint8_t)(on == BLOCKED_SOURCE && l->ring.count == 0 ? 1
-						: on == BLOCKED_SOURCE			   ? 0
-											   : on));
+	/* "source" excuses silence: said only once all that was read has been taken */
+	bool all_taken = l->credit.acked == l->ring.end;
+	enum blocked_on told = on == BLOCKED_SOURCE && !all_taken ? BLOCKED_NONE : on;
+	link_blocked(&s->engine.link, (uint8_t)told);
 	link_owed(&s->engine.link, on == BLOCKED_DISK || s->finished, engine_now_ms());
 }
 

@@ -6,7 +6,7 @@
 
 static bool something_is_owed(const struct link *l)
 {
-	if (l->ring.count)
+	if (l->ring.count && l->credit.acked != l->ring.end)
 		return true;
 	/* a producer that is slow, and says so, owes nothing; neither does anybody while this side has work
 	 */
