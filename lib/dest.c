@@ -126,6 +126,7 @@ struct dest_file *dest_take_up(struct dest *d)
 	memcpy(f->temp, p->part, sizeof f->temp);
 	f->received = f->written = f->recorded = p->stream_length;
 	f->sum = f->sum_done = p->sum;
+	f->in_journal = true;
 	pthread_mutex_init(&f->mu, NULL);
 	d->table[0] = f;
 	d->seed = p->head.seed;

@@ -215,6 +215,7 @@ static void checkpoint_done(struct receiver *r, struct checkpoint *c)
 {
 	struct dest_file *f = c->file;
 	f->checkpointing = false;
+	f->in_journal |= c->rc == 0;
 	f->checkpoint_ms = engine_now_ms();
 	if (c->rc < 0) {
 		/* a failed sync is never believed later: what it covered counts as lost, and so does the file
@@ -242,7 +243,7 @@ void receiver_pump_checkpoints(struct receiver *r)
 		uint64_t n = receiver_unrecorded(f);
 		stream_open |= f->stream && (n || f->checkpointing);
 		/* a stream can be taken up from its very beginning on */
-		bool first = f->stream && !f->partial->seq && !f->ended;
+		bool first = f->stream && !f->in_journal && !f->ended;
 		n += first;
 		bool due = first || n >= CHECKPOINT_BYTES || now - f->checkpoint_ms >= CHECKPOINT_MS ||
 			   r->draining;
