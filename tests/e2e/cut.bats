@@ -128,8 +128,8 @@ every_nth_offset() {
 	local sender=$PID
 	await size_over send.json 200
 	kill -9 "$RECV_PID"
-	"$HAUL" recv --listen="$RECV_ADDR" --json=again.json dst 3>&- &
+	reap "$RECV_PID"
+	start again "$HAUL" recv --listen="$RECV_ADDR" --json=again.json dst
 	reap "$sender" 0
 	same_tree src dst/src
-	kill %%
 }
