@@ -71,7 +71,7 @@ struct dest_file {
 	struct dest_file *have_link, *active_link; /* queues of the wire thread */
 	uint64_t checkpoint_ms;			   /* of the last one, or of the first unrecorded chunk */
 	bool checkpointing, ended;
-	bool in_journal; /* stream: the journal has a record to take it up from */
+	bool in_journal;	    /* stream: the journal has a record to take it up from */
 	struct digest_sum sum_done; /* stream: of what is written */
 	uint64_t written, recorded; /* stream: bytes, in order */
 };

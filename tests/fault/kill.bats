@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2016,SC2030,SC2031,SC2317 # $0 is for bash -c; a test is a subshell; await calls functions
 # kill -9 of either side, of both, and of a receiver of a pipe: the same command again ends it, byte for byte.
 
 load ../e2e/helpers
@@ -13,6 +14,13 @@ moment() {
 pause() {
 	[ -p silence ] || mkfifo silence
 	read -r -t "$1" <>silence || true
+}
+
+# recorded_in DIR: the bytes that its one journal has chunk records of.
+recorded_in() {
+	local records
+	records=$((($(stat -c %s "$1"/.haul/*.j) - 192) / 64))
+	echo $((records * 1048576))
 }
 
 receiver_on() { # ADDR ARGS...: a receiver on a port that a dead one has left
@@ -64,7 +72,7 @@ receiver_on() { # ADDR ARGS...: a receiver on a port that a dead one has left
 	kill -9 "$sender" "$RECV_PID"
 	reap "$sender"
 	reap "$RECV_PID"
-	recorded=$((($(stat -c %s dst/.haul/*.j) - 192) / 64 * 1048576))
+	recorded=$(recorded_in dst)
 	receiver_on "$RECV_ADDR" dst
 	"$HAUL" send --json=again.json -z none src "$RECV_ADDR"
 	same_tree src dst/src
@@ -121,7 +129,7 @@ receiver_on() { # ADDR ARGS...: a receiver on a port that a dead one has left
 	reap "$sender"
 	reap "$RECV_PID"
 	part=$(echo dst/.haul/*.part)
-	recorded=$((($(stat -c %s dst/.haul/*.j) - 192) / 64 * 1048576))
+	recorded=$(recorded_in dst)
 	printf 'damage' | dd of="$part" bs=1 seek=3000000 conv=notrunc status=none
 	printf 'damage' | dd of="$part" bs=1 seek=20000000 conv=notrunc status=none
 	receiver_on "$RECV_ADDR" dst
