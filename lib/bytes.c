@@ -8,6 +8,8 @@
 
 /* Zero runs of this many bytes in a file with holes are not written. */
 #define HOLE_BYTES 4096u
+/* One pwrite: larger ones make the page cache look for large folios, which cost more than the calls they save. */
+#define WRITE_BYTES (128u << 10)
 
 int bytes_read(int fd, uint8_t *p, size_t n, uint64_t offset)
 {
@@ -27,7 +29,7 @@ int bytes_read(int fd, uint8_t *p, size_t n, uint64_t offset)
 int bytes_write(int fd, const uint8_t *p, size_t n, uint64_t offset)
 {
 	while (n) {
-		ssize_t put = pwrite(fd, p, n, (off_t)offset);
+		ssize_t put = pwrite(fd, p, n < WRITE_BYTES ? n : WRITE_BYTES, (off_t)offset);
 		if (put < 0 && errno == EINTR)
 			continue;
 		if (put <= 0)

@@ -158,11 +158,19 @@ same() {
 	fi
 }
 
+# A virtual machine gives free memory back to its host, and pays for it when it takes it again: every run
+# begins with as much memory in hand as it is about to fill.
+warm() {
+	cp -a "$data/$set" "$dest/warm"
+	rm -rf "$dest/warm"
+}
+
 # one_run NAME RECEIVER SENDER: appends set, name, wall, send CPU, recv CPU, send RSS, recv RSS, wire, ok to results
 one_run() {
 	local name=$1 ok=ok status=0 side from before
 	rm -rf "$dest" "$work"/stats.* "$work/err" "$work/json" && mkdir -p "$dest"
 	sync
+	warm
 	sides=() servers=()
 	eval "$2" || ok='no receiver'
 	before=$(lo_bytes)
@@ -231,6 +239,9 @@ table() { # SET: the medians of all contenders
 	done
 }
 
+# rotated N: the lines, beginning behind the Nth, so that nobody always follows the same one
+rotated() { awk -v n="$1" '{ line[NR] = $0 } END { for (i = 0; i < NR; i++) print line[(i + n * 3) % NR + 1] }'; }
+
 compare() {
 	local round name need receiver sender
 	: >"$results"
@@ -244,7 +255,7 @@ compare() {
 			printf '%s: round %d of %d\n' "$set" "$round" "$rounds" >&2
 			while IFS='|' read -r -u 8 name _ need receiver sender; do
 				[[ $name =~ $only ]] && present "$need" && one_run "$name" "$receiver" "$sender"
-			done 8< <(contenders)
+			done 8< <(contenders | rotated "$round")
 		done
 		rm -rf "$dest"
 		table "$set"
