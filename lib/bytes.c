@@ -8,7 +8,8 @@
 
 /* Zero runs of this many bytes in a file with holes are not written. */
 #define HOLE_BYTES 4096u
-/* One pwrite: larger ones make the page cache look for large folios, which cost more than the calls they save. */
+/* One pwrite: larger ones make the page cache look for large folios, which cost more than the calls they
+ * save. */
 #define WRITE_BYTES (128u << 10)
 
 int bytes_read(int fd, uint8_t *p, size_t n, uint64_t offset)
