@@ -297,7 +297,7 @@ static void on_done(struct tty *t, const struct event *ev)
 static void on_dry_run(const struct event *ev)
 {
 	struct line l = {.len = 0};
-	add(&l, "would send %" PRIu64 " files, ", ev->u.plan.files);
+	add(&l, "would send %" PRIu64 " file%s, ", ev->u.plan.files, ev->u.plan.files == 1 ? "" : "s");
 	add_size(&l, ev->u.plan.bytes);
 	printf("%s (%" PRIu64 " bytes)\n", l.text, ev->u.plan.bytes);
 	fflush(stdout);
