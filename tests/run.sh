@@ -26,10 +26,12 @@ case $HAUL_PROFILE in asan | tsan) TEST_SECONDS=${TEST_SECONDS:-900} ;; esac # t
 unset HAUL_OPTIONS HAUL_KEY_FILE HAUL_RSH MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES
 mkdir -p "$B/log"
 
+jobs=${TEST_JOBS:-$(nproc)} # programs and files of one suite that run at a time
 passed=0
 failed=0
+tallies=()
 
-# tally NAME LOG STATUS SECONDS: counts what one program printed and says so
+# tally NAME LOG STATUS SECONDS: counts what one program printed into LOG.tally, and says so
 tally() {
 	local name=$1 log=$2 status=$3 ok bad skip planned
 	ok=$(grep -c '^ok' "$log")
@@ -40,56 +42,75 @@ tally() {
 	((status != 0 && bad == 0)) && bad=1
 	((status == 0 && ok + bad == 0)) && ok=1
 	ok=$((ok - skip)) bad=$((bad + skip))
-	passed=$((passed + ok)) failed=$((failed + bad))
+	echo "$ok $bad" >"$log.tally"
 	if ((bad == 0)); then
 		echo "  ok     $name ($ok, $4 s)"
 	else
-		echo "  FAILED $name ($bad of $((ok + bad)), status $status, $4 s):"
-		sed 's/^/  | /' "$log"
+		printf '%s\n' "  FAILED $name ($bad of $((ok + bad)), status $status, $4 s):" "$(sed 's/^/  | /' "$log")"
 	fi
 }
 
-# program NAME COMMAND...: runs one program, five minutes at most
+# beside NAME FUNCTION ARGS...: runs one program in the background, as soon as fewer than $jobs do
+beside() {
+	local log="$B/log/${1//\//-}.log"
+	while (($(jobs -rp | wc -l) >= jobs)); do wait -n; done
+	rm -f "$log.tally"
+	tallies+=("$log.tally")
+	"$2" "$1" "$log" "${@:3}" &
+}
+
+# all_done: waits for those, and adds their tallies up; one that left none has failed
+all_done() {
+	local file ok bad
+	wait
+	for file in "${tallies[@]}"; do
+		ok=0 bad=1
+		[[ -f $file ]] && read -r ok bad <"$file"
+		passed=$((passed + ok)) failed=$((failed + bad))
+	done
+	tallies=()
+}
+
+# program NAME LOG COMMAND...: runs one program, five minutes at most
 program() {
-	local name=$1 log="$B/log/${1//\//-}.log" start=$SECONDS status=0
-	shift
+	local name=$1 log=$2 start=$SECONDS status=0
+	shift 2
 	timeout -k 5 "${TEST_SECONDS:-300}" "$@" >"$log" 2>&1 || status=$?
 	((status == 124)) && echo "timed out" >>"$log"
 	tally "$name" "$log" "$status" $((SECONDS - start))
 }
 
-# bats_file FILE: one line a test as it ends; bats itself limits each test
+# bats_file NAME LOG FILE: one line a test as it ends; bats itself limits each test
 bats_file() {
-	local name=${1#tests/} log="$B/log/${1//\//-}.log" start=$SECONDS status=0
-	name=${name%.bats}
-	timeout -k 5 1800 bats --formatter tap --timing "$1" 3>&- 2>&1 | tee "$log" |
-		sed -u -E -e '/^1\.\./d' -e "s|^ok [0-9]* (.*# skip)|  SKIPPED $name: \1|" -e "s|^ok [0-9]*|  ok     $name:|" -e "s|^not ok [0-9]*|  FAILED $name:|" -e 's/^#/  |/' ||
+	local name=$1 log=$2 start=$SECONDS status=0 said
+	timeout -k 5 1800 bats --formatter tap --timing "$3" 3>&- 2>&1 | tee "$log" |
+		sed -u -E -e '/^1\.\./d' -e "s|^ok [0-9]* (.*# skip)|  SKIPPED $name: \1|" -e "s|^ok [0-9]*|  ok     $name:|" -e "s|^not ok [0-9]*|  FAILED $name:|" -e "s|^#|  \| $name:|" ||
 		status=$?
-	local before=$failed
-	tally "$name" "$log" "$status" $((SECONDS - start)) >"$log.tally"
-	if ((failed > before)) && ! grep -q '^not ok' "$log"; then
-		cat "$log.tally"
-	fi
+	said=$(tally "$name" "$log" "$status" $((SECONDS - start)))
+	grep -q '^not ok' "$log" || grep -v '^  ok ' <<<"$said"
 }
 
 run_suite() {
-	local suite=$1 exe file
+	local suite=$1 exe file name
 	echo "== $suite ($HAUL_PROFILE)"
 	for exe in "$B/tests/$suite"/*; do
-		[[ -f $exe && -x $exe && -f tests/$suite/${exe##*/}.c ]] && program "$suite/${exe##*/}" "$exe"
+		[[ -f $exe && -x $exe && -f tests/$suite/${exe##*/}.c ]] && beside "$suite/${exe##*/}" program "$exe"
 	done
 	for file in tests/"$suite"/*.bats; do
 		[[ -f $file ]] || continue
-		[[ -z ${HAUL_FILES-} || ,$HAUL_FILES, == *,${file##*/},* ]] && bats_file "$file"
+		name=${file#tests/}
+		[[ -z ${HAUL_FILES-} || ,$HAUL_FILES, == *,${file##*/},* ]] && beside "${name%.bats}" bats_file "$file"
 	done
+	all_done
 }
 
 run_lint() {
 	local script
 	echo "== lint"
 	for script in tests/lint/*.sh; do
-		[[ -x $script ]] && program "${script#tests/}" "$script" "$HAUL"
+		[[ -x $script ]] && beside "${script#tests/}" program "$script" "$HAUL"
 	done
+	all_done
 }
 
 run_fuzz() {
@@ -101,9 +122,10 @@ run_fuzz() {
 		mkdir -p "$B/corpus/$name"
 		seeds=()
 		[[ -d tests/fuzz/corpus/$name ]] && seeds=("tests/fuzz/corpus/$name")
-		TEST_SECONDS=$((seconds + 60)) program "fuzz/$name" "$exe" -max_total_time="$seconds" -timeout=10 \
+		TEST_SECONDS=$((seconds + 60)) beside "fuzz/$name" program "$exe" -max_total_time="$seconds" -timeout=10 \
 			-artifact_prefix="$B/log/$name-" "$B/corpus/$name" "${seeds[@]}"
 	done
+	all_done
 }
 
 # The sub-runs print their own totals, which are added up here.
