@@ -139,8 +139,8 @@ void dest_fail(struct dest_file *f, enum haul_rc rc, int sys)
 {
 	pthread_mutex_lock(&f->mu);
 	if (!f->code) {
-		f->code = (uint16_t)haul_rc_status(rc);
 		f->sys = (uint16_t)sys;
+		f->code = (uint16_t)haul_rc_status(rc);
 	}
 	pthread_mutex_unlock(&f->mu);
 }
@@ -176,8 +176,8 @@ int dest_file_fd(struct dest *d, struct dest_file *f)
 	if (f->fd < 0 && !f->code) {
 		int fd = dest_open_temp(d, f);
 		if (fd < 0) {
-			f->code = (uint16_t)haul_rc_status(haul_rc_from_errno(-fd));
 			f->sys = (uint16_t)-fd;
+			f->code = (uint16_t)haul_rc_status(haul_rc_from_errno(-fd));
 		} else {
 			f->fd = fd;
 		}
