@@ -78,8 +78,12 @@ static int push(const struct options *o, struct haul_err *err)
 		restart(&report, id);
 		haul_err_clear(&out.err);
 	}
-	if (out.session_gone && setup.stream)
-		out.err.rc = HAUL_NO_RESUME;
+	if (out.session_gone && setup.stream) {
+		haul_err_clear(&out.err);
+		haul_fail(&out.err, HAUL_NO_RESUME, 0, o->peer,
+			  "the receiver no longer has this stream, and the ring no longer its beginning; "
+			  "start it again");
+	}
 	int status = report_close(&report, &out);
 	if (lock >= 0)
 		close(lock);

@@ -100,6 +100,24 @@ receiver_on() { # ADDR ARGS...: a receiver on a port that a dead one has left
 	echo "# $kills kills, $(json_field send.json 'done' resent_bytes) bytes sent again" >&3
 }
 
+@test "the receiver of a pipe is killed and what it had is removed: 16, and it says so" {
+	random_file in 100000000
+	start_recv -o out
+	local sender addr=$RECV_ADDR
+	start send bash -c '"$0" send --bwlimit=40M --ring=16M --window=16M -z none - "$1" <in' "$HAUL" "$addr"
+	sender=$PID
+	recorded() { [ -n "$(find .haul -name '*.j' -size +300c 2>/dev/null)" ]; }
+	await recorded
+	kill -9 "$RECV_PID"
+	reap "$RECV_PID"
+	rm -r .haul
+	receiver_on "$addr" -o out
+	reap "$sender" 16
+	[[ $(<send.err) == "haul: $addr: the receiver no longer has this stream"* ]]
+	[ "$(wc -l <send.err)" -eq 1 ]
+	[ ! -e out ]
+}
+
 @test "a frozen twin is superseded, a live one is not" {
 	random_file src 200000000
 	start_recv dst
