@@ -213,6 +213,7 @@ static void done_members(struct text *t, const struct event *ev)
 	number(t, "reconnects", m->reconnects);
 	number(t, "resent_bytes", m->resent_bytes);
 	number(t, "dup_bytes", m->dup_bytes);
+	boolean(t, "durable", m->durable);
 	key(t, "seconds");
 	add(t, "%" PRIu64 ".%03" PRIu64, ms / 1000, ms % 1000);
 }

@@ -142,6 +142,8 @@ static void add_done(struct line *l, const struct event *ev)
 	    " skipped, %" PRIu64 " failed, %" PRIu64 " reconnects, %.3f s",
 	    ev->u.done.status, m->files, m->bytes, m->wire_out > m->wire_in ? m->wire_out : m->wire_in,
 	    m->skipped, m->failed, m->reconnects, ev->u.done.seconds);
+	if (ev->u.done.status == 0 && m->files && !m->durable)
+		add(l, ", not forced to stable storage");
 }
 
 static void add_link(struct line *l, const struct event *ev)

@@ -243,7 +243,7 @@ static void add_count(struct line *l, const char *what, uint64_t n)
 		add(l, ", %" PRIu64 " %s", n, what);
 }
 
-static void print_summary(struct tty *t, const struct metrics *m, double seconds)
+static void print_summary(struct tty *t, const struct metrics *m, int status, double seconds)
 {
 	struct line l = {.len = 0};
 	add(&l, "haul: %" PRIu64 " file%s, ", m->files, m->files == 1 ? "" : "s");
@@ -258,6 +258,8 @@ static void print_summary(struct tty *t, const struct metrics *m, double seconds
 	add_count(&l, "vanished", m->vanished);
 	add_count(&l, "changed", m->changed);
 	add_count(&l, m->reconnects == 1 ? "reconnect" : "reconnects", m->reconnects);
+	if (status == 0 && m->files && !m->durable)
+		add(&l, "; not forced to stable storage");
 	finish_line(t, &l);
 }
 
@@ -288,7 +290,7 @@ static void on_done(struct tty *t, const struct event *ev)
 {
 	clear_live(t);
 	if (t->person || t->cfg->stats)
-		print_summary(t, ev->u.done.m, ev->u.done.seconds);
+		print_summary(t, ev->u.done.m, ev->u.done.status, ev->u.done.seconds);
 	if (t->cfg->stats)
 		print_stats(t, ev->u.done.m);
 }

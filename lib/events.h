@@ -50,6 +50,7 @@ struct metrics {
 	uint64_t acked;	  /* raw bytes the receiver has taken (sender: acked; receiver: written) */
 	uint64_t total;	  /* raw bytes known so far */
 	bool total_final; /* the scan is complete */
+	bool durable;	  /* the receiver has said that all it committed is on stable storage */
 	uint64_t reconnects, resent_bytes, dup_bytes, stale_acks;
 	uint64_t wait_ns[BLOCKED_DISK + 1]; /* time the session spent blocked on each cause */
 	int level;			    /* zstd level in use, 0 = stored */

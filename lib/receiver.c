@@ -78,11 +78,12 @@ static void send_summary(struct receiver *r)
 {
 	uint8_t b[64];
 	struct wr w = wr_init(b, sizeof b);
+	r->m->durable = r->cfg->sync != SYNC_NONE && r->finish_rc == 0;
 	frame_put_summary(&w, &(struct frame_summary){
 				      .files = r->m->files,
 				      .bytes = r->m->bytes,
 				      .failed = r->m->failed,
-				      .durable = r->cfg->sync != SYNC_NONE && r->finish_rc == 0,
+				      .durable = r->m->durable,
 			      });
 	if (receiver_send_fields(r, F_SUMMARY, b, w.n)) {
 		r->summary_sent = true;

@@ -289,7 +289,8 @@ static enum haul_rc on_summary(struct sender *s, struct span body)
 		s->m->failed = summary.failed;
 		sender_note_worst(s, HAUL_PARTIAL);
 	}
-	if (!summary.durable && !s->cfg->dry_run && s->m->files) {
+	s->m->durable = summary.durable == 1;
+	if (!s->m->durable && !s->cfg->dry_run && s->m->files) {
 		struct event ev = {.type = EV_WARN};
 		ev.u.warn.text =
 			"the receiver did not sync (--sync=none): a power cut may take back what was sent";

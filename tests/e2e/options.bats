@@ -59,6 +59,18 @@ same_after() {
 	RECV_ARGS=--sync=batch same_after
 }
 
+@test "--sync=none: both summaries say what it means, and so does done" {
+	mkdir src
+	echo safe >src/a
+	RECV_ARGS='--sync=none --stats' deliver 0 dst --stats src
+	grep -q 'not forced to stable storage' recv.err
+	grep -q 'not forced to stable storage' send.err
+	json_has send.json 'done' '"durable":false'
+	RECV_ARGS=--stats deliver 0 safe --stats src
+	not grep -q 'stable storage' recv.err send.err
+	json_has send.json 'done' '"durable":true'
+}
+
 @test "--sync=none" {
 	RECV_ARGS=--sync=none same_after
 }

@@ -41,6 +41,7 @@ static const struct metrics sums = {
 	.reconnects = 13,
 	.resent_bytes = 14,
 	.dup_bytes = 15,
+	.durable = true,
 	.level = 3,
 	.blocked = BLOCKED_CREDIT,
 };
@@ -99,7 +100,8 @@ static void life_of_a_session(void **state)
 				 "in\":10,"
 				 "\"skipped\":2,\"failed\":3,\"vanished\":4,\"changed\":5,\"entries\":6,"
 				 "\"skipped_bytes\":8,\"kept_bytes\":0,"
-				 "\"reconnects\":13,\"resent_bytes\":14,\"dup_bytes\":15,\"seconds\":1.500}");
+				 "\"reconnects\":13,\"resent_bytes\":14,\"dup_bytes\":15,\"durable\":true,"
+				 "\"seconds\":1.500}");
 }
 
 static void link_events(void **state)
