@@ -76,7 +76,7 @@ static enum haul_rc malformed(struct sender *s, const char *what, uint64_t at)
 /* An entry that will not be committed, for a reason of the receiver's. */
 static void entry_failed(struct sender *s, struct source_file *f, uint16_t code, uint16_t sys)
 {
-	enum haul_rc rc = haul_rc_from_status(code);
+	enum haul_rc rc = haul_rc_from_reason(code);
 	s->refused += rc == HAUL_POLICY;
 	s->busy += rc == HAUL_BUSY;
 	sender_count_failed(s, f, rc, sys, haul_rc_text(rc));
@@ -267,7 +267,7 @@ static enum haul_rc on_stop(struct sender *s, struct span body)
 	struct frame_stop stop;
 	if (!frame_get_stop(body, &stop))
 		return malformed(s, "malformed STOP", body.n);
-	haul_fail(&s->stop, haul_rc_from_status(stop.code), stop.sys,
+	haul_fail(&s->stop, haul_rc_from_reason(stop.code), stop.sys,
 		  s->set.dial ? s->set.dial->text : "the receiver", "%.*s", (int)stop.text.n,
 		  (const char *)stop.text.p);
 	s->stopped = true;

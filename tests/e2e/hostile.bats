@@ -70,3 +70,11 @@ unharmed() {
 	[ "$(find dst -mindepth 1 -not -name there)" = '' ]
 	unharmed
 }
+
+@test "an end for no reason, for a signal, with escapes: no success, and no state of the terminal" {
+	start_victim dst
+	suffers end-cancel-0 12 'the peer: all is well'
+	suffers end-cancel-128 12 'the peer: a signal'
+	suffers end-cancel-escape 4 'evil.x1b'
+	unharmed
+}
