@@ -387,8 +387,10 @@ static bool put_in_table(struct dest *d, struct dest_file *f)
 	pthread_mutex_lock(&d->mu);
 	struct dest_file **slot = &d->table[f->id % OPEN_ENTRIES_MAX];
 	bool free_slot = !*slot;
-	if (free_slot)
+	if (free_slot) {
 		*slot = f;
+		d->open++;
+	}
 	pthread_mutex_unlock(&d->mu);
 	return free_slot;
 }

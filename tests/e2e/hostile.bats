@@ -8,7 +8,8 @@ setup() {
 	cd "$BATS_TEST_TMPDIR" || return
 	mkdir outside dst
 	echo outside >outside/file
-	echo there >dst/there
+	printf there >dst/there
+	touch -d @1000000000 dst/there # as the tool would send it: it is skipped
 }
 
 # start_victim ARGS...: a receiver that loses patience soon
@@ -76,5 +77,62 @@ unharmed() {
 	suffers end-cancel-0 12 'the peer: all is well'
 	suffers end-cancel-128 12 'the peer: a signal'
 	suffers end-cancel-escape 4 'evil.x1b'
+	unharmed
+}
+
+@test "content that does not belong: unknown, twice, beyond the end, behind the END, in the wrong wrapping" {
+	local c
+	head -c 9437184 /dev/zero >dst/old
+	cp dst/old old
+	start_victim dst
+	for c in unknown too-long beyond overflow for-directory for-skipped; do
+		suffers "data-$c" 12 'DATA for a file that is not wanted, or beyond its size'
+	done
+	for c in twice misaligned short-chunk; do
+		suffers "data-$c" 12 'DATA for a chunk that is there or is none'
+	done
+	suffers data-stored-longer 12 'another size than announced'
+	suffers data-cost 12 'malformed DATA'
+	suffers data-codec 12 'an unknown codec'
+	for c in beyond overflow empty stream; do
+		suffers "hole-$c" 12 'HOLE in a file that is not wanted, or beyond its size'
+	done
+	suffers hole-part 12 'ends inside a chunk'
+	for c in nothing overflow; do
+		suffers "keep-$c" 12 'KEEP for chunks that were not offered'
+	done
+	suffers end-then-data 12 'DATA for a (chunk|file)'
+	suffers end-twice 12 'END of a file that is not open'
+	suffers untold-end 12 'END of a file that is not open'
+	suffers untold-pack 12 'a PACK carries a file that is not wanted'
+	for c in same-twice again after-data unknown large stream; do
+		suffers "pack-$c" 12 'a PACK carries a file that is not wanted'
+	done
+	suffers data-after-pack 12 '(DATA for|a PACK carries) a file that is not wanted' # whichever worker is first
+	suffers pack-none 12 'malformed PACK'
+	suffers pack-groups 12 'a PACK is too short'
+	suffers pack-short 12 'a PACK is too short'
+	suffers pack-size 12 'a PACK is too short'
+	suffers pack-long 12 'bytes behind the contents of a PACK'
+	same_bytes old dst/old
+	rm dst/old
+	unharmed
+}
+
+@test "content that is not what its digest says is not committed" {
+	local c
+	start_victim dst
+	for c in data-overlap data-digest end-short end-digest end-empty pack-digest; do
+		suffers "$c" 23 '1 failed, 0 committed'
+		grep -q '^RESULT 0=14/0$' "$c.said"
+	done
+	suffers pack-honest 0
+	unharmed
+}
+
+@test "an end before all that was wanted has come is no success" {
+	start_victim dst
+	suffers finish-early 12 'FINISH while files are wanted that have not come'
+	suffers finish-open 12 'FINISH while files are wanted that have not come'
 	unharmed
 }

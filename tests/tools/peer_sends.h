@@ -487,18 +487,38 @@ static void send_pack(struct peer *p, const struct script *s)
 	peer_drain(p, ANSWER_MS);
 }
 
-/* A pack with a file so large that it has a journal: packs are for small ones. */
-static void send_pack_large(struct peer *p, const struct script *s)
+/* A stream may not come in a pack, nor have holes without end. */
+static void send_stream(struct peer *p, const struct script *s)
 {
 	begin(p);
-	PUT(p, flush, FLUSH);
 	offer(p, 0, entry(STREAM_ENTRY, s->name, strlen(s->name), 5));
-	if (peer_await(p, F_WANT, 1) && p->action == 1) {
+	peer_await(p, F_WANT, 1);
+	if (s->number) {
+		hole(p, 0, 0, s->number);
+	} else {
 		uint8_t b[256];
 		size_t n = put_packed(b, 0, 5, "hello");
 		memcpy(b + n, "hello", 5);
 		pack(p, 1, b, (uint32_t)n + 5, (uint32_t)n + 5);
 	}
+	peer_drain(p, ANSWER_MS);
+}
+
+/* A file that is there in another version: everything comes before the receiver has told what it has. */
+static void send_untold(struct peer *p, const struct script *s)
+{
+	begin(p);
+	offer_file(p, 0, "old", LARGE);
+	if (s->number) {
+		end_file(p, 0, "hello", 5);
+	} else {
+		uint8_t b[256];
+		size_t n = put_packed(b, 0, 5, "hello");
+		memcpy(b + n, "hello", 5);
+		peer_await(p, F_WANT, 1);
+		pack(p, 1, b, (uint32_t)n + 5, (uint32_t)n + 5);
+	}
+	PUT(p, flush, FLUSH);
 	peer_drain(p, ANSWER_MS);
 }
 
@@ -952,8 +972,11 @@ static const struct script sends[] = {
 	S("pack-digest", send_pack, "", 0, 9),
 	S("pack-unknown", send_pack, "", 0, 10),
 	S("pack-size", send_pack, "", 0, 11),
+	S("untold-end", send_untold, "", 0, 1),
+	S("untold-pack", send_untold, "", 0, 0),
 	S("pack-large", send_pack, "", LARGE, 0),
-	S("pack-stream", send_pack_large, "", 0, 0),
+	S("pack-stream", send_stream, "", 0, 0),
+	S("hole-stream", send_stream, "", 0, 1ull << 62),
 
 	S("zstd-honest", send_zstd, "", 0, 0),
 	S("zstd-bomb", send_zstd, "", 0, 1),
