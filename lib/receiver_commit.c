@@ -262,6 +262,8 @@ void receiver_pump_checkpoints(struct receiver *r)
 void receiver_pump_commits(struct receiver *r)
 {
 	struct commit_job *job;
+	if (r->engine.phase > ENGINE_DRAINING)
+		return; /* nothing is committed behind a failure */
 	while ((job = pool_take(r->commit))) {
 		if (job->checkpoint.file)
 			checkpoint_done(r, &job->checkpoint);

@@ -282,7 +282,8 @@ static bool finish_job(struct receiver *r, struct dest_job *job)
 
 void receiver_pump_jobs(struct receiver *r)
 {
-	for (;;) {
+	/* once the session has failed, what came behind the failure means nothing any more */
+	while (r->engine.phase <= ENGINE_DRAINING) {
 		struct dest_job *job = r->held ? r->held : pool_take(r->workers);
 		r->held = NULL;
 		if (!job)
@@ -291,7 +292,7 @@ void receiver_pump_jobs(struct receiver *r)
 			r->held = job;
 			break;
 		}
-		if (job->cost && r->engine.phase <= ENGINE_DRAINING)
+		if (job->cost)
 			link_consume(&r->engine.link, job->cost, engine_now_ms());
 		dest_job_free(job);
 	}

@@ -136,3 +136,22 @@ unharmed() {
 	suffers finish-open 12 'FINISH while files are wanted that have not come'
 	unharmed
 }
+
+@test "zstd frames that are not one plain frame of the announced size: unpacked never, committed never" {
+	local c
+	start_victim dst
+	for c in bomb bomb-unsized unsized two; do
+		suffers "zstd-$c" 12 'another size than announced'
+	done
+	suffers zstd-skippable 12 'a skippable zstd frame'
+	suffers zstd-skippable-behind 12 'bytes behind a zstd frame'
+	suffers zstd-trailing 12 'bytes behind a zstd frame'
+	suffers zstd-cut 12 'bytes behind a zstd frame'
+	suffers zstd-dictionary 12 'wants a dictionary'
+	for c in magic empty tiny; do
+		suffers "zstd-$c" 12 'not a zstd frame'
+	done
+	unharmed
+	suffers zstd-honest 0
+	[ "$(stat -c %s dst/zstd-honest)" -eq 4096 ]
+}
