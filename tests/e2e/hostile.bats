@@ -155,3 +155,64 @@ unharmed() {
 	suffers zstd-honest 0
 	[ "$(stat -c %s dst/zstd-honest)" -eq 4096 ]
 }
+
+# meets CASE STATUS REGEX SEND_ARGS...: `haul send` to this peer ends with STATUS and one line that says why
+meets() {
+	local status=0
+	rm -f "$1.said"
+	start "$1.peer" bash -c 'exec "$0" listen 127.0.0.1:0 "$1" >"$1.said" 2>&1' "$TOOLS/peer" "$1"
+	await test -s "$1.said" || return
+	timeout 30 "$HAUL" send -z none --idle=1s --credit-wait=1s --reconnect=300ms --connect=1s --retry-delay=10ms..50ms \
+		--json=send.json "${@:4}" src "$(head -n 1 "$1.said")" >send.out 2>"$1.err" </dev/null || status=$?
+	kill "$PID"
+	reap "$PID"
+	[ "$status" -eq "$2" ] || fail "$1: exit $status, want $2" "$(<"$1.err")" "$(<"$1.said")" || return
+	if [ "$2" -eq 0 ]; then
+		empty "$1.err"
+	else
+		one_line "$1.err" "$3"
+	fi || fail "$1"
+}
+
+sources() {
+	local i
+	mkdir -p src/dir
+	for i in 1 2 3; do
+		echo "hello$i" >"src/f$i"
+	done
+	random_file src/large 3000000
+}
+
+@test "a receiver that answers what was not asked, or before it could know: no success, and nothing is sent on" {
+	local c
+	sources
+	meets take-honest 0
+	for c in unknown twice short action dir done; do
+		meets "take-want-$c" 12 'a verdict on an entry that was not offered'
+	done
+	meets take-want-long 12 'bytes behind the verdicts'
+	meets take-want-empty 12 'malformed WANT'
+	meets take-want-refused-0 23 '8 failed, .* 0 committed'
+	for c in unknown early unwanted twice; do
+		meets "take-result-$c" 12 'a result for a file that is not open'
+	done
+	meets take-result-empty 12 'malformed RESULT'
+	meets take-result-14 14 '4 failed, .* 0 committed'
+	for c in unasked twice many gap; do
+		meets "take-have-$c" 12 'HAVE for a file or chunk that was not asked about'
+	done
+	meets take-have-empty 12 'malformed HAVE'
+	for c in unasked untold; do
+		meets "take-need-$c" 12 'NEED for a chunk that was not kept'
+	done
+	meets take-summary-early 12 'SUMMARY while open'
+	meets take-summary-more 12 'committed another number of files'
+	meets take-begin 12 'BEGIN while open'
+	meets take-frame 12 'unknown frame type'
+}
+
+@test "24000 files that all have to be sent again: what waits for that is bounded" {
+	mkdir src
+	(cd src && seq 24000 | split -a 4 -l 1 -)
+	meets take-result-14 14 '24000 failed, .* 0 committed'
+}

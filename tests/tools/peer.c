@@ -9,11 +9,13 @@
  */
 #include <signal.h>
 
+#include "tests/tools/peer_openings.h"
+#include "tests/tools/peer_receives.h"
 #include "tests/tools/peer_sends.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-static const struct script *const tables[] = {sends};
+static const struct script *const tables[] = {sends, receives, openings};
 
 static const struct script *script_of(const char *name)
 {
@@ -32,17 +34,25 @@ static int list(void)
 	return 0;
 }
 
+/* The openings shake hands themselves, or do not. */
+static bool opens(const struct script *s)
+{
+	return s >= openings && s < openings + COUNT(openings);
+}
+
 static void play(struct peer *p, const struct script *s)
 {
 	if (p->listener < 0) {
-		if (peer_attach(p))
+		if (opens(s) || peer_attach(p))
 			s->run(p, s);
 		return;
 	}
 	while (peer_accept(p)) {
-		if (!peer_attached(p))
-			continue;
-		peer_welcome(p);
+		if (!opens(s)) {
+			if (!peer_attached(p))
+				continue;
+			peer_welcome(p);
+		}
 		s->run(p, s);
 	}
 }
