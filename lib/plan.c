@@ -308,9 +308,9 @@ static struct frame_verdict prepare(struct dest *d, struct dest_file *f)
 		int rc = open_partial(d, f);
 		if (rc < 0)
 			return rc == -EBUSY ? say_failed(HAUL_BUSY, EBUSY) : say_errno(rc);
-		if (!has_room(d, f))
-			return say_failed(HAUL_NO_SPACE, ENOSPC);
 	}
+	if (large && !has_room(d, f))
+		return say_failed(HAUL_NO_SPACE, ENOSPC);
 	bool update = !f->stream && !(d->flags & FLAG_WHOLE_FILES) && f->base == BASE_NONE &&
 		      (d->compare == COMPARE_CONTENT || f->size > d->chunk);
 	if (update)
