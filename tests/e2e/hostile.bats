@@ -216,3 +216,193 @@ sources() {
 	(cd src && seq 24000 | split -a 4 -l 1 -)
 	meets take-result-14 14 '24000 failed, .* 0 committed'
 }
+
+@test "a listener with odd answers, and refusals for every reason" {
+	local c pair
+	sources
+	for pair in 0:12 1:1 2:2 4:4 5:5 12:12 13:13 75:75 77:12 128:12 256:10 257:12 258:12 65535:12; do
+		meets "refuse-${pair%:*}" "${pair#*:}" ''
+	done
+	meets answer-received 12 'an offset that was never sent'
+	meets answer-inside 12 'an offset inside a message'
+	meets answer-no-credit 30 'idle|credit-wait'
+	meets answer-minor 2 'a version that was not offered'
+	meets answer-feature 2 'a required feature is missing'
+	meets answer-body 12 'only frames that are too small'
+	meets answer-credit 12 'takes less before WELCOME than is sent'
+	meets answer-twice 12 'after the handshake'
+	meets raw-http 12 'does not speak haul'
+	meets raw-random 12 'does not speak haul'
+	meets raw-close 35 'could not connect'
+	meets raw-half 35 'could not connect'
+}
+
+@test "a receiver that ends in the middle, goes silent, or says why it does: its status, never success" {
+	sources
+	meets take-cancel-0 12 'all is well'
+	meets take-cancel-128 12 'a signal'
+	meets take-cancel-escape 4 'evil.x1b'
+	meets take-stop-0 12 'no reason'
+	meets take-stop-13 13 'full'
+	meets take-silent 30 'no progress'
+	meets take-ack-beyond 12 'beyond what was sent'
+	meets take-ack-stale 0
+	meets take-ack-grants 0
+	meets take-pings 0
+	# what comes back after an end knows nothing of what it has acknowledged
+	for c in fin summary-none cancel-goaway; do
+		meets "take-$c" 16 'no longer holds the offset'
+	done
+	meets take-close 30 ''
+}
+
+@test "links that lead out of DIR: nothing goes through them" {
+	start_victim dst
+	for c in absolute up dir; do
+		suffers "link-$c" 23 '2 failed, 1 committed'
+		[ ! -L dst/link ]
+		rm dst/link
+	done
+	[ ! -e dst/sub ]
+	unharmed
+}
+
+@test "entries that cannot be, and entries that are odd" {
+	local c
+	start_victim dst
+	for c in type-0 fifo; do
+		suffers "entry-$c" 12 'an entry of an unknown type'
+	done
+	suffers entry-nsec 12 'an impossible time'
+	suffers entry-size-2-63 12 'an impossible size'
+	suffers entry-shared 12 'malformed ENTRY'
+	for c in target-nul target-empty; do
+		suffers "entry-$c" 23 '1 failed, 0 committed'
+	done
+	suffers entry-sparse-2-63 13 'no space left'
+	suffers entry-size-2-62 13 'no space'
+	for c in setuid mode before-1970 first-second; do
+		suffers "entry-$c" 0
+	done
+	[ "$(stat -c %a dst/entry-setuid)" = 777 ]
+	[ "$(stat -c %a dst/entry-mode)" = 777 ]
+	[ "$(stat -c %Y dst/entry-before-1970)" = -1000000 ]
+	suffers offer-none 12 'malformed OFFER'
+	for c in ids-twice ids-skipped 600 last-id; do
+		suffers "offer-$c" 12 'malformed OFFER'
+	done
+	suffers offer-too-few 12 'malformed ENTRY'
+	suffers offer-too-many 12 'bytes behind the entries'
+	for c in newline escape c1 bidi invalid dots dash state-like component-255 depth-256; do
+		suffers "name-$c" 0
+	done
+	unharmed
+}
+
+@test "frames that cannot be, and frames where they do not belong" {
+	local pair
+	start_victim dst
+	for pair in 'unknown:unknown frame type' 'cost-max:costs more than a chunk' 'cost-0:costs nothing' \
+		'cost-low:longer than its cost allows' 'body-length:not as long as its head says' \
+		'control-offset:a control frame has a cost' 'control-long:a control frame is too long' \
+		'ack-short:malformed ACK' 'attach:after the handshake' 'welcome:after the handshake' \
+		'gap:a message is missing' 'again-longer:a repeated message is longer'; do
+		suffers "frame-${pair%%:*}" 12 "${pair#*:}"
+	done
+	for pair in too-long length-max length-short length-0 tag; do # damage: replay might have cured it
+		suffers "frame-$pair" 10 'link lost'
+	done
+	suffers ack-beyond 12 'beyond what was sent'
+	suffers ack-durable 12 'durable beyond'
+	suffers fin-sent 12 'FIN does not agree'
+	suffers fin-received 12 'FIN does not agree'
+	for pair in offer data end flush finish result; do
+		suffers "before-begin-$pair" 12 "${pair^^} while init"
+	done
+	for pair in begin want have need result stop summary; do
+		suffers "open-$pair" 12 "${pair^^} while open"
+	done
+	for pair in offer data finish; do
+		suffers "finished-$pair" 12 "${pair^^} while sender-closed"
+	done
+	for pair in chunk-1 chunk-max chunk-0 kind compare; do
+		suffers "begin-$pair" 12 'malformed BEGIN'
+	done
+	unharmed
+}
+
+@test "a sender that stops in the middle: no final name, and what it left is no harm to the next" {
+	start_victim dst
+	for c in close reset fin fin-and-more; do
+		suffers "end-$c" 10 'link lost'
+	done
+	suffers end-silent 30 'no progress'
+	suffers silent 30 'no progress'
+	[ -z "$(find dst -name 'end-*' -not -path 'dst/.haul/*')" ]
+	unharmed
+}
+
+# most_kb: the most memory any session of the receiver has had so far
+most_kb() {
+	local pid kb most=0
+	for pid in $(pgrep -P "$RECV_PID"); do
+		kb=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status" 2>/dev/null)
+		[ "${kb:-0}" -le "$most" ] || most=$kb
+	done
+	echo "$most"
+}
+
+# floods CASE STATUS REGEX KB: as suffers, and no session ever has more memory than KB
+floods() {
+	local n lines kb most=0
+	n=$(json_count recv.json 'done')
+	lines=$(wc -l <recv.err)
+	start "$1.said" "$TOOLS/peer" dial "$RECV_ADDR" "$1"
+	while alive "$PID" || not sessions $((n + 1)); do
+		alive "$RECV_PID"
+		kb=$(most_kb)
+		[ "$kb" -le "$most" ] || most=$kb
+		sleep 0.02
+	done
+	reap "$PID" 0
+	tail -n +$((lines + 1)) recv.err >"$1.err"
+	[ "$(json_field recv.json 'done' exit)" -eq "$2" ] || fail "$1: $(<"$1.err")" || return
+	one_line "$1.err" "$3" || return
+	[ "$most" -gt 0 ]
+	[ "$HAUL_PROFILE" != release ] || [ "$most" -lt "$4" ] || fail "$1: a session took $most kB" || return
+}
+
+@test "floods: beyond the credit, bombs, pings, offers, large files: memory is bounded" {
+	start_victim --window=64k dst
+	floods flood-credit 12 'exceeds the credit' 100000
+	stop "$RECV_PID" 143
+	start_victim dst
+	floods flood-bombs 10 'link lost' 250000
+	floods flood-pings 30 'no progress' 100000
+	floods flood-offers 12 'too many entries are open' 250000
+	floods flood-directories 30 'no progress' 250000
+	floods flood-large 10 'link lost' 250000
+	floods flood-maps 10 'link lost' 250000
+	unharmed
+}
+
+@test "openings that are none: dropped, refused by name, and never a session" {
+	local c
+	start_victim dst
+	for c in raw-http raw-random raw-close opening-major opening-mode opening-body opening-credit opening-tag \
+		opening-record-tag opening-record-length opening-record-type opening-role opening-fresh subdir-nul; do
+		"$TOOLS/peer" dial "$RECV_ADDR" "$c" >"$c.said"
+		not grep -q WELCOME "$c.said"
+	done
+	for c in 'opening-minor:2 no common protocol version' 'opening-feature:2 a required feature is missing' \
+		'opening-same-role:4 this side only receives' 'opening-resume:256 no such session'; do
+		"$TOOLS/peer" dial "$RECV_ADDR" "${c%%:*}" >"${c%%:*}.said"
+		grep -q "^REFUSE ${c#*:}" "${c%%:*}.said"
+	done
+	[ "$(json_count recv.json 'done')" -eq 0 ]
+	for c in up up-below absolute state; do
+		suffers "subdir-$c" 4 'subdirectory refused'
+	done
+	[ -z "$(find dst -mindepth 1 -not -name there)" ]
+	unharmed
+}

@@ -174,11 +174,11 @@ static void answer(struct peer *p, const struct script *s)
 
 #define O(name, number)                                                                                      \
 	{                                                                                                    \
-		"open-" name, true, open_odd, NULL, 0, number, NULL                                          \
+		"opening-" name, true, open_odd, NULL, 0, number, NULL                                       \
 	}
 #define SUBDIR(name, text)                                                                                   \
 	{                                                                                                    \
-		"open-subdir-" name, true, open_odd, TEXT(text), O_SUBDIR, NULL                              \
+		"subdir-" name, true, open_odd, TEXT(text), O_SUBDIR, NULL                                   \
 	}
 #define A(name, number)                                                                                      \
 	{                                                                                                    \

@@ -757,9 +757,10 @@ static void send_early_finish(struct peer *p, const struct script *s)
 static void send_over_credit(struct peer *p, const struct script *s)
 {
 	begin(p);
-	if (wanted(p, 0, s->name, LARGE * 100ull))
-		for (uint64_t at = 0; at < LARGE * 100ull && !p->closed; at += PEER_CHUNK)
-			data(p, 0, at, zeros, PEER_CHUNK);
+	/* pieces of a file without a map, faster than they can be written */
+	if (wanted(p, 0, s->name, 4u << 20))
+		for (uint64_t at = 0; at < (4u << 20) && !p->closed; at += 4096)
+			data(p, 0, at, zeros, 4096);
 	peer_drain(p, ANSWER_MS);
 }
 
@@ -787,7 +788,7 @@ static void send_pings(struct peer *p, const struct script *s)
 	begin(p);
 	for (uint64_t i = 0; i < s->number && !p->closed; i++)
 		peer_control(p, F_PING, &blocked, 1);
-	peer_drain(p, 100);
+	peer_drain(p, ANSWER_MS);
 }
 
 /* Files that are offered and never sent, with names as long as they may be. */
@@ -1040,7 +1041,7 @@ static const struct script sends[] = {
 	S("begin-flags", send_begin, "", 0, 5),
 
 	S("flood-credit", send_over_credit, "", 0, 0),
-	S("flood-bombs", send_bombs, "", 0, 2000),
+	S("flood-bombs", send_bombs, "", 0, 600),
 	S("flood-pings", send_pings, "", 0, 200000),
 	S("flood-offers", send_offers, "", 0, 1000000),
 	S("flood-directories", send_offers, "", DIR_END_ENTRY, 20000),
