@@ -187,7 +187,7 @@ sources() {
 	local c
 	sources
 	meets take-honest 0
-	for c in unknown twice short action dir done; do
+	for c in unknown twice short action dir 'done'; do
 		meets "take-want-$c" 12 'a verdict on an entry that was not offered'
 	done
 	meets take-want-long 12 'bytes behind the verdicts'
@@ -405,4 +405,71 @@ floods() {
 	done
 	[ -z "$(find dst -mindepth 1 -not -name there)" ]
 	unharmed
+}
+
+@test "an opening that does not come, or a byte at a time, is cut by an absolute deadline" {
+	local c pids=()
+	start_victim dst
+	for c in raw-nothing raw-half raw-trickle; do
+		start "$c" "$TOOLS/peer" dial "$RECV_ADDR" "$c"
+		pids+=("$PID")
+	done
+	for c in "${pids[@]}"; do
+		reap "$c" 0
+	done
+	grep -q CLOSED raw-nothing.out
+	grep -q CLOSED raw-half.out
+	grep -Eq 'CUT after [567] s' raw-trickle.out
+	unharmed
+}
+
+descriptors() {
+	find "/proc/$RECV_PID/fd" -type l | wc -l
+}
+
+resident_kb() {
+	sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$RECV_PID/status"
+}
+
+@test "1000 silent connections, 1000 with garbage: an honest sender gets in, descriptors and memory stay" {
+	local before kb
+	start_victim dst
+	unharmed
+	before=$(descriptors)
+	kb=$(resident_kb)
+	start crowd bash -c 'for i in {1..1000}; do exec {fd}<>/dev/tcp/${0%:*}/${0##*:} || exit 1; done 2>/dev/null
+		echo >ready
+		exec tail -f /dev/null' "$RECV_ADDR"
+	await_or_death "$PID" test -e ready
+	rm dst/next
+	unharmed
+	kill -KILL "$PID"
+	reap "$PID"
+	head -c 65536 /dev/urandom >garbage
+	bash -c 'for i in {1..1000}; do
+			exec 7<>/dev/tcp/${0%:*}/${0##*:} || exit 1
+			head -c $((i * 5)) garbage >&7
+			exec 7>&-
+		done 2>/dev/null' "$RECV_ADDR"
+	rm dst/next
+	unharmed
+	await bash -c '[ "$(ls "/proc/$0/fd" | wc -l)" -le "$1" ]' "$RECV_PID" "$before"
+	[ "$HAUL_PROFILE" != release ] || [ "$(resident_kb)" -lt $((kb + 1000)) ]
+	empty recv.err
+}
+
+@test "32 descriptors, and strangers on every place: an honest sender gets in" {
+	ulimit -S -n 32
+	start_victim dst
+	ulimit -S -n "$(ulimit -H -n)"
+	start crowd bash -c 'for i in {1..100}; do exec {fd}<>/dev/tcp/${0%:*}/${0##*:} || exit 1; done 2>/dev/null
+		echo >ready
+		exec tail -f /dev/null' "$RECV_ADDR"
+	await_or_death "$PID" test -e ready
+	unharmed
+	mkdir many
+	seq 300 | (cd many && split -l 1 -)
+	"$HAUL" send many "$RECV_ADDR"
+	same_tree many dst/many
+	empty recv.err
 }
