@@ -18,7 +18,7 @@
  *   engine engine_conn   the wire thread: one poll loop; dialling, attaching, losing connections
  *   sender sender_offer sender_jobs sender_in        one role: scan and offer; read and send; answers
  *   receiver receiver_in receiver_jobs receiver_commit    the other: what comes; work; results
- *   sender_impl receiver_impl    what the files of a role share; serve: the listener with its sessions
+ *   sender_impl receiver_impl    what the files of a role share; serve, strangers: the listener
  *   scan source stream_in    sending stages: walk, read and pack, standard input or a producer
  *   plan dest dest_work dest_impl commit sink    receiving: compare; verify, write; sync and rename; a
  * consumer pool blocks              ordered stages of workers; memory for chunks walk operand names stamp

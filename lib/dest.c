@@ -60,11 +60,20 @@ struct dest_file *dest_find(struct dest *d, uint64_t id)
 	return f && f->id == id ? f : NULL;
 }
 
+bool dest_has_open(struct dest *d)
+{
+	pthread_mutex_lock(&d->mu);
+	bool any = d->open > 0;
+	pthread_mutex_unlock(&d->mu);
+	return any;
+}
+
+/* Packs are for small files that come whole: no other file may be carried by one. */
 struct dest_file *dest_claim(struct dest *d, uint64_t id)
 {
 	pthread_mutex_lock(&d->mu);
 	struct dest_file *f = d->table[id % OPEN_ENTRIES_MAX];
-	bool ours = f && f->id == id && f->state == DEST_WANTED;
+	bool ours = f && f->id == id && f->state == DEST_WANTED && f->base == BASE_NONE && !f->partial;
 	if (ours)
 		f->state = DEST_RECEIVING;
 	pthread_mutex_unlock(&d->mu);
@@ -75,6 +84,7 @@ void dest_forget(struct dest *d, struct dest_file *f)
 {
 	pthread_mutex_lock(&d->mu);
 	d->table[f->id % OPEN_ENTRIES_MAX] = NULL;
+	d->open--;
 	while (d->first < d->next && !d->table[d->first % OPEN_ENTRIES_MAX])
 		d->first++;
 	pthread_mutex_unlock(&d->mu);
@@ -129,6 +139,7 @@ struct dest_file *dest_take_up(struct dest *d)
 	f->in_journal = true;
 	pthread_mutex_init(&f->mu, NULL);
 	d->table[0] = f;
+	d->open = 1;
 	d->seed = p->head.seed;
 	d->chunk = p->head.chunk;
 	d->taken_single = true;

@@ -59,6 +59,9 @@ struct dest_file {
 	struct digest_sum sum;
 	uint64_t received; /* raw bytes, holes included */
 	bool chunked;	   /* carried by chunks, not by a pack */
+	uint32_t ends;	   /* END frames that came */
+	bool closed;	   /* the last thing that came is an END: only what was asked for opens it again */
+	bool told;	   /* base: the last HAVE is out; until then nothing may come */
 
 	/* large files: what survives this process, and what is known of each chunk */
 	struct partial *partial;
@@ -95,6 +98,7 @@ struct dest {
 
 	pthread_mutex_t mu; /* guards table, first and taken_single */
 	struct dest_file *table[OPEN_ENTRIES_MAX];
+	size_t open;	      /* files in it */
 	uint64_t first, next; /* ids that may be open: [first, next) */
 	bool taken_single;
 	atomic_uint_fast64_t temp_number;
@@ -125,6 +129,7 @@ struct dest_job {
 	struct frame_hole hole;
 	struct frame_keep keep;
 	struct frame_end end;
+	uint32_t end_number;		 /* of f->ends */
 	uint64_t have_first, have_count; /* HAVE: chunks to tell of */
 	uint64_t first;			 /* PLAN: id of the first entry */
 	uint16_t count;
@@ -150,6 +155,8 @@ void dest_job_free(struct dest_job *job);
 
 /* Wire thread. The open, wanted file with this id, or NULL. */
 struct dest_file *dest_find(struct dest *d, uint64_t id);
+/* Wire thread. True while any wanted file has no outcome. */
+bool dest_has_open(struct dest *d);
 /* Takes it out of the table and frees it; its temporary file goes too if it still has one. */
 void dest_forget(struct dest *d, struct dest_file *f);
 /* The stream of this session as its journal knows it, in the table; NULL when there is none. */

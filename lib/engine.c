@@ -229,7 +229,7 @@ static void on_cancelled(struct engine *e, const struct frame_cancel *c)
 		return;
 	}
 	struct haul_err err = {0};
-	enum haul_rc rc = c->code == REASON_GOAWAY ? HAUL_LINK_LOST : haul_rc_from_status(c->code);
+	enum haul_rc rc = c->code == REASON_GOAWAY ? HAUL_LINK_LOST : haul_rc_from_reason(c->code);
 	haul_fail(&err, rc, 0, e->set.dial ? e->set.dial->text : "the peer", "%.*s", (int)c->text.n,
 		  (const char *)c->text.p);
 	e->err_from_peer = true;

@@ -154,7 +154,7 @@ static void refused(struct engine *e)
 		haul_fail(&err, HAUL_LINK_LOST, 0, e->set.dial->text,
 			  "the receiver does not know this session any more");
 	} else {
-		haul_fail(&err, haul_rc_from_status(r->code), 0, e->set.dial->text, "refused: %.*s",
+		haul_fail(&err, haul_rc_from_reason(r->code), 0, e->set.dial->text, "refused: %.*s",
 			  (int)r->text.n, (const char *)r->text.p);
 	}
 	e->err_from_peer = true;

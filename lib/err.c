@@ -72,6 +72,12 @@ enum haul_rc haul_rc_from_status(unsigned status)
 	return HAUL_PROTOCOL;
 }
 
+enum haul_rc haul_rc_from_reason(unsigned code)
+{
+	enum haul_rc rc = haul_rc_from_status(code);
+	return rc == HAUL_OK || rc == HAUL_SIGNAL ? HAUL_PROTOCOL : rc;
+}
+
 enum haul_rc haul_rc_from_errno(int sys)
 {
 	return sys == ENOSPC || sys == EDQUOT || sys == EFBIG ? HAUL_NO_SPACE : HAUL_IO;

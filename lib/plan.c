@@ -308,9 +308,9 @@ static struct frame_verdict prepare(struct dest *d, struct dest_file *f)
 		int rc = open_partial(d, f);
 		if (rc < 0)
 			return rc == -EBUSY ? say_failed(HAUL_BUSY, EBUSY) : say_errno(rc);
-		if (!has_room(d, f))
-			return say_failed(HAUL_NO_SPACE, ENOSPC);
 	}
+	if (large && !has_room(d, f))
+		return say_failed(HAUL_NO_SPACE, ENOSPC);
 	bool update = !f->stream && !(d->flags & FLAG_WHOLE_FILES) && f->base == BASE_NONE &&
 		      (d->compare == COMPARE_CONTENT || f->size > d->chunk);
 	if (update)
@@ -387,8 +387,10 @@ static bool put_in_table(struct dest *d, struct dest_file *f)
 	pthread_mutex_lock(&d->mu);
 	struct dest_file **slot = &d->table[f->id % OPEN_ENTRIES_MAX];
 	bool free_slot = !*slot;
-	if (free_slot)
+	if (free_slot) {
 		*slot = f;
+		d->open++;
+	}
 	pthread_mutex_unlock(&d->mu);
 	return free_slot;
 }

@@ -64,6 +64,10 @@ void receiver_settle(struct receiver *r, struct dest_file *f)
 	bool unchanged = f->code == REASON_UNCHANGED;
 	enum haul_rc rc = f->code && !unchanged ? haul_rc_from_status(f->code) : HAUL_OK;
 	deactivate(r, f);
+	if (r->outcome_count == OPEN_ENTRIES_MAX) {
+		receiver_violation(r, "the sender takes no results", r->outcome_count);
+		return;
+	}
 	r->outcome[(r->outcome_head + r->outcome_count++) % OPEN_ENTRIES_MAX] =
 		(struct frame_outcome){f->id, f->code, f->sys};
 	if (unchanged) {
@@ -258,6 +262,8 @@ void receiver_pump_checkpoints(struct receiver *r)
 void receiver_pump_commits(struct receiver *r)
 {
 	struct commit_job *job;
+	if (r->engine.phase > ENGINE_DRAINING)
+		return; /* nothing is committed behind a failure */
 	while ((job = pool_take(r->commit))) {
 		if (job->checkpoint.file)
 			checkpoint_done(r, &job->checkpoint);
@@ -279,6 +285,10 @@ void receiver_pump_commits(struct receiver *r)
 	bool old = r->batch && r->batch->count && engine_now_ms() - r->batch_since >= BATCH_MS;
 	if (batch_is_full(r) || old || (idle && (r->flush_asked || r->draining)))
 		receiver_submit_batch(r);
+	if (r->finish_asked && idle && !r->stopped && dest_has_open(&r->dest)) {
+		r->finish_asked = false;
+		receiver_violation(r, "FINISH while files are wanted that have not come", r->next_offer);
+	}
 	if (r->finish_asked && idle && !r->finish_sent && pool_count(r->commit) == 0 && open_batch(r)) {
 		r->batch->finish = true;
 		r->finish_asked = false;

@@ -10,13 +10,15 @@
 #include "lib/walk.h"
 #include "wire/err.h"
 
+enum { KIND_TREE = 1, KIND_STREAM = 2 }; /* of BEGIN */
+
 /* ---- messages in ---- */
 
 static enum haul_rc on_begin(struct receiver *r, struct span body)
 {
 	struct frame_begin b;
 	if (!frame_get_begin(body, &b) || b.chunk < CHUNK_MIN_BYTES || b.chunk > CHUNK_MAX_BYTES ||
-	    b.compare > 2)
+	    (b.kind != KIND_TREE && b.kind != KIND_STREAM) || b.compare > 2)
 		return receiver_violation(r, "malformed BEGIN", body.n);
 	r->dest.seed = b.seed;
 	r->dest.chunk = b.chunk;
@@ -45,7 +47,7 @@ static enum haul_rc on_offer(struct receiver *r, struct dest_job *job, struct sp
 static struct dest_file *receiving(struct receiver *r, uint64_t id)
 {
 	struct dest_file *f = dest_find(&r->dest, id);
-	if (!f)
+	if (!f || (f->base != BASE_NONE && !f->told))
 		return NULL;
 	pthread_mutex_lock(&r->dest.mu);
 	bool ok = f->state == DEST_WANTED || (f->state == DEST_RECEIVING && f->chunked);
@@ -71,15 +73,19 @@ static bool in_order(struct receiver *r, struct dest_file *f, uint64_t offset, u
 	return true;
 }
 
-/* A file with a map takes each chunk once, whole, unless it asked for it again. */
+/* A file with a map takes each chunk once, whole, unless it asked for it again. Behind an END nothing else
+ * comes: it would be written into a file that was found complete. */
 static bool chunk_may_come(struct dest_file *f, uint64_t offset, uint32_t n)
 {
 	if (!f->map.state)
-		return true;
+		return !f->closed;
 	uint64_t i = offset / f->map.chunk;
 	if (offset % f->map.chunk || i >= f->map.count || n != chunk_map_length(&f->map, i))
 		return false;
 	uint8_t state = f->map.state[i];
+	if (f->closed && state != CHUNK_NEEDED)
+		return false;
+	f->closed = false;
 	f->needs -= state == CHUNK_NEEDED;
 	f->map.state[i] = CHUNK_MOVING;
 	return state == CHUNK_ABSENT || state == CHUNK_HAVE || state == CHUNK_NEEDED;
@@ -109,7 +115,8 @@ static enum haul_rc on_hole(struct receiver *r, struct dest_job *job, struct spa
 	if (!frame_get_hole(body, h))
 		return receiver_violation(r, "malformed HOLE", body.n);
 	struct dest_file *f = receiving(r, h->file);
-	if (!f || !h->length || !fits(f, h->offset, h->length) || !in_order(r, f, h->offset, h->length))
+	if (!f || f->stream || (f->closed && !f->map.state) || !h->length || !fits(f, h->offset, h->length) ||
+	    !in_order(r, f, h->offset, h->length))
 		return receiver_violation(r, "HOLE in a file that is not wanted, or beyond its size",
 					  h->file);
 	if (f->map.state && h->offset + h->length != f->map.size && h->length % f->map.chunk)
@@ -129,7 +136,8 @@ static enum haul_rc on_keep(struct receiver *r, struct dest_job *job, struct spa
 	if (!frame_get_keep(body, k) || !k->count || k->count > KEEP_CHUNKS_MAX)
 		return receiver_violation(r, "malformed KEEP", body.n);
 	struct dest_file *f = receiving(r, k->file);
-	if (!f || f->base == BASE_NONE || k->first >= f->map.count || k->count > f->map.count - k->first)
+	if (!f || f->closed || f->base == BASE_NONE || k->first >= f->map.count ||
+	    k->count > f->map.count - k->first)
 		return receiver_violation(r, "KEEP for chunks that were not offered", k->first);
 	for (uint64_t i = k->first; i < k->first + k->count; i++) {
 		if (f->map.state[i] != CHUNK_HAVE)
@@ -146,8 +154,11 @@ static enum haul_rc on_end(struct receiver *r, struct dest_job *job, struct span
 	if (!frame_get_end(body, &job->end))
 		return receiver_violation(r, "malformed END", body.n);
 	struct dest_file *f = receiving(r, job->end.file);
-	if (!f)
+	/* what was asked for may turn out to be unreadable: then only the END comes again */
+	if (!f || (f->closed && !f->needs))
 		return receiver_violation(r, "END of a file that is not open", job->end.file);
+	f->closed = true;
+	job->end_number = ++f->ends;
 	job->kind = DEST_END;
 	job->file = f;
 	return HAUL_OK;

@@ -95,12 +95,16 @@ static void planned(struct receiver *r, struct dest_job *job)
 	}
 }
 
-static void ended(struct receiver *r, struct dest_file *f, const struct frame_end *end)
+static void ended(struct receiver *r, const struct dest_job *job)
 {
+	struct dest_file *f = job->file;
+	const struct frame_end *end = &job->end;
 	uint8_t digest[DIGEST_BYTES];
 	digest_sum_end(&f->sum, end->size, digest);
-	if (f->needs && end->status == 0)
-		return; /* what was asked for comes, and another END behind it */
+	/* what was asked for comes, or came behind this END and may not be written yet: another END follows
+	 */
+	if ((f->needs && end->status == 0) || !f->closed || job->end_number != f->ends)
+		return;
 	f->needs = 0;
 	f->ended = true;
 	pthread_mutex_lock(&r->dest.mu);
@@ -137,12 +141,12 @@ static void packed(struct receiver *r, struct dest_job *job)
 
 static void ask_for(struct receiver *r, struct dest_file *f, uint64_t chunk)
 {
-	f->map.state[chunk] = CHUNK_NEEDED;
-	f->needs++;
 	if (r->need_count == NEEDS_MAX) {
 		dest_fail(f, HAUL_DIGEST, 0);
 		return;
 	}
+	f->map.state[chunk] = CHUNK_NEEDED;
+	f->needs++;
 	size_t at = (r->need_head + r->need_count++) % NEEDS_MAX;
 	r->need[at].file = f->id;
 	r->need[at].chunk = chunk;
@@ -248,12 +252,13 @@ static bool finish_job(struct receiver *r, struct dest_job *job)
 		if (!receiver_send_body(r, F_HAVE, job->out))
 			return false;
 		job->out = NULL;
+		job->file->told = job->have_first + job->have_count == job->file->map.count;
 		return true;
 	}
 	if (r->dest.root && !receiver_batch_takes(r, job->kind == DEST_PACK ? job->file_count : 1))
 		return false;
 	if (job->kind == DEST_END && !job->content) {
-		ended(r, job->file, &job->end);
+		ended(r, job);
 		job->content = 1; /* once, even if the sink makes it wait */
 		r->m->total_final = true;
 		if (r->dest.root)
@@ -277,7 +282,8 @@ static bool finish_job(struct receiver *r, struct dest_job *job)
 
 void receiver_pump_jobs(struct receiver *r)
 {
-	for (;;) {
+	/* once the session has failed, what came behind the failure means nothing any more */
+	while (r->engine.phase <= ENGINE_DRAINING) {
 		struct dest_job *job = r->held ? r->held : pool_take(r->workers);
 		r->held = NULL;
 		if (!job)
@@ -286,7 +292,7 @@ void receiver_pump_jobs(struct receiver *r)
 			r->held = job;
 			break;
 		}
-		if (job->cost && r->engine.phase <= ENGINE_DRAINING)
+		if (job->cost)
 			link_consume(&r->engine.link, job->cost, engine_now_ms());
 		dest_job_free(job);
 	}

@@ -205,7 +205,8 @@ static enum haul_rc sender_pump(void *self)
 		size_t before = s->engine.link.ring.count;
 		if (sender_outbox_drain(s) && s->scan)
 			sender_pump_scan(s);
-		if (sender_outbox_drain(s) && s->again_count)
+		/* its own place among those to be sent again becomes one among the open */
+		if (sender_outbox_drain(s) && s->again_count && sender_table_has_room(s, 0))
 			sender_offer_again(s);
 		if (sender_outbox_drain(s))
 			sender_pump_done(s);

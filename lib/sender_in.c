@@ -76,7 +76,7 @@ static enum haul_rc malformed(struct sender *s, const char *what, uint64_t at)
 /* An entry that will not be committed, for a reason of the receiver's. */
 static void entry_failed(struct sender *s, struct source_file *f, uint16_t code, uint16_t sys)
 {
-	enum haul_rc rc = haul_rc_from_status(code);
+	enum haul_rc rc = haul_rc_from_reason(code);
 	s->refused += rc == HAUL_POLICY;
 	s->busy += rc == HAUL_BUSY;
 	sender_count_failed(s, f, rc, sys, haul_rc_text(rc));
@@ -116,7 +116,7 @@ static void apply_verdict(struct sender *s, struct source_file *f, const struct 
 			sender_make_ready(s, f);
 		return;
 	case 4: /* it waits for the last HAVE */
-		f->wanted = true;
+		f->wanted = f->listing = true;
 		return;
 	case 3:
 		s->m->entries += f->type != ENTRY_DIR_END;
@@ -130,7 +130,7 @@ static void apply_verdict(struct sender *s, struct source_file *f, const struct 
 static enum haul_rc on_want(struct sender *s, struct span body)
 {
 	struct frame_want want;
-	if (!frame_get_want(body, &want))
+	if (!frame_get_want(body, &want) || !want.count)
 		return malformed(s, "malformed WANT", body.n);
 	struct rd r = rd_init(want.verdicts.p, want.verdicts.n);
 	for (uint64_t id = want.first; id < want.first + want.count; id++) {
@@ -138,7 +138,8 @@ static enum haul_rc on_want(struct sender *s, struct span body)
 		struct source_file *f = sender_entry_of(s, id);
 		bool content = f && (f->type == ENTRY_FILE || f->type == ENTRY_STREAM);
 		if (!frame_get_part_verdict(&r, &v) || !f || f->wanted || v.action > 4 ||
-		    (v.action == 1 && !content) || (v.action == 4 && f->type != ENTRY_FILE))
+		    (v.action == 1 && !content) || (v.action == 3 && content) ||
+		    (v.action == 4 && f->type != ENTRY_FILE))
 			return malformed(s, "a verdict on an entry that was not offered", id);
 		apply_verdict(s, f, &v);
 	}
@@ -149,16 +150,18 @@ static enum haul_rc on_have(struct sender *s, struct span body)
 {
 	struct frame_have h;
 	struct source_file *f;
-	if (!frame_get_have(body, &h) || h.digests.n % DIGEST_BYTES ||
+	if (!frame_get_have(body, &h) || h.digests.n % DIGEST_BYTES || !h.digests.n ||
 	    h.digests.n / DIGEST_BYTES > HAVE_DIGESTS_MAX)
 		return malformed(s, "malformed HAVE", body.n);
 	f = sender_entry_of(s, h.file);
-	if (!f || f->type != ENTRY_FILE || !f->wanted || f->next ||
+	if (!f || !f->listing ||
 	    !source_file_have(f, (uint32_t)s->cfg->chunk, h.first, h.digests.p, h.digests.n / DIGEST_BYTES))
 		return malformed(s, "HAVE for a file or chunk that was not asked about", h.file);
 	f->seed = h.seed;
-	if (h.last)
+	if (h.last) {
+		f->listing = false;
 		sender_make_ready(s, f);
+	}
 	return HAUL_OK;
 }
 
@@ -169,10 +172,12 @@ static enum haul_rc on_need(struct sender *s, struct span body)
 	if (!frame_get_need(body, &n))
 		return malformed(s, "malformed NEED", body.n);
 	f = sender_entry_of(s, n.file);
-	if (!f || !f->wanted || !source_file_need(f, (uint32_t)s->cfg->chunk, n.chunk))
+	if (f && f->told && f->status != READ_OK)
+		return HAUL_OK; /* its END has said that it is not complete */
+	if (!f || f->listing || !source_file_need(f, (uint32_t)s->cfg->chunk, n.chunk))
 		return malformed(s, "NEED for a chunk that was not kept", n.chunk);
 	if (f->submitted && s->current != f) { /* its END is out, or about to be: another one follows */
-		f->submitted = false;
+		f->submitted = f->told = false;
 		sender_make_ready(s, f);
 	}
 	return HAUL_OK;
@@ -248,14 +253,13 @@ static void apply_outcome(struct sender *s, struct source_file *f, const struct 
 static enum haul_rc on_result(struct sender *s, struct span body)
 {
 	struct frame_result result;
-	if (!frame_get_result(body, &result))
+	if (!frame_get_result(body, &result) || !result.count)
 		return malformed(s, "malformed RESULT", body.n);
 	struct rd r = rd_init(result.results.p, result.results.n);
 	for (unsigned i = 0; i < result.count; i++) {
 		struct frame_outcome o;
 		struct source_file *f;
-		if (!frame_get_part_outcome(&r, &o) || !(f = sender_entry_of(s, o.file)) || !f->wanted ||
-		    f->jobs)
+		if (!frame_get_part_outcome(&r, &o) || !(f = sender_entry_of(s, o.file)) || !f->told)
 			return malformed(s, "a result for a file that is not open", i);
 		apply_outcome(s, f, &o);
 	}
@@ -267,7 +271,7 @@ static enum haul_rc on_stop(struct sender *s, struct span body)
 	struct frame_stop stop;
 	if (!frame_get_stop(body, &stop))
 		return malformed(s, "malformed STOP", body.n);
-	haul_fail(&s->stop, haul_rc_from_status(stop.code), stop.sys,
+	haul_fail(&s->stop, haul_rc_from_reason(stop.code), stop.sys,
 		  s->set.dial ? s->set.dial->text : "the receiver", "%.*s", (int)stop.text.n,
 		  (const char *)stop.text.p);
 	s->stopped = true;

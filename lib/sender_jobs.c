@@ -185,6 +185,7 @@ static void put_end(struct sender *s, struct source_file *f, uint64_t size, enum
 void sender_file_done(struct sender *s, struct source_file *f)
 {
 	flush_runs(s);
+	f->told = true;
 	put_end(s, f, f->stamp.size, f->type == ENTRY_STREAM ? READ_OK : source_file_close(f));
 }
 
@@ -299,6 +300,8 @@ static void chunk_done(struct sender *s, struct send_job *job)
 static void pack_done(struct sender *s, struct send_job *job)
 {
 	if (job->body) {
+		for (size_t i = 0; i < job->count; i++)
+			job->files[i]->told = true;
 		sender_outbox_put(s, F_PACK, job->cost, job->body, job->raw);
 		job->body = NULL;
 		return;

@@ -55,7 +55,7 @@ void sender_close_entry(struct sender *s, struct source_file *f)
 
 bool sender_table_has_room(const struct sender *s, size_t n)
 {
-	return s->next_id + n - s->first_open <= OPEN_ENTRIES_MAX;
+	return s->next_id - s->first_open + s->again_count + n <= OPEN_ENTRIES_MAX;
 }
 
 /* ---- scan and offers ---- */

@@ -15,17 +15,11 @@
 #include "lib/clock.h"
 #include "lib/engine_conn.h"
 #include "lib/entropy.h"
+#include "lib/strangers.h"
 
-#define STRANGERS_MAX	16u
-#define STRANGER_MS	10000u
 #define SESSIONS_MAX	256u
 #define WAITING_MAX	256u
 #define EMFILE_PAUSE_MS 100u
-
-struct stranger {
-	struct handoff *h; /* NULL: free */
-	uint64_t deadline, last_heard;
-};
 
 struct child {
 	pid_t pid; /* 0: free */
@@ -42,7 +36,7 @@ struct server {
 	const struct serve_setup *set;
 	struct hello hello;
 	int listen_fd, signal_fd;
-	struct stranger stranger[STRANGERS_MAX];
+	struct strangers strangers;
 	struct child child[SESSIONS_MAX];
 	size_t children;
 	struct waiting waiting[WAITING_MAX];
@@ -98,12 +92,36 @@ static struct child *child_of(struct server *s, const uint8_t id[static 16])
 static void close_all(struct server *s)
 {
 	for (size_t i = 0; i < STRANGERS_MAX; i++)
-		forget_handoff(s->stranger[i].h);
+		forget_handoff(s->strangers.place[i].h);
 	for (size_t i = 0; i < SESSIONS_MAX; i++)
 		if (s->child[i].pid)
 			close(s->child[i].socket);
 	for (size_t i = 0; i < s->waiting_count; i++)
 		forget_handoff(s->waiting[i].h);
+}
+
+static void drop_stranger(struct stranger *st)
+{
+	forget_handoff(st->h);
+	st->h = NULL;
+}
+
+/* Descriptors ran out: a stranger's is worth least. False when there is none. */
+static bool make_room(struct server *s)
+{
+	struct stranger *st = errno == EMFILE ? strangers_victim(&s->strangers) : NULL;
+	if (st)
+		drop_stranger(st);
+	return st != NULL;
+}
+
+static int session_socket(struct server *s, int pair[static 2])
+{
+	int rc;
+	do
+		rc = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
+	while (rc < 0 && make_room(s));
+	return rc;
 }
 
 _Noreturn static void run_session(struct server *s, struct handoff *h, const char *subdir, int socket)
@@ -127,7 +145,7 @@ static void start_session(struct server *s, struct handoff *h, const char *subdi
 	size_t slot = 0;
 	while (slot < SESSIONS_MAX && s->child[slot].pid)
 		slot++;
-	if (slot == SESSIONS_MAX || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+	if (slot == SESSIONS_MAX || session_socket(s, pair) < 0) {
 		refuse(h, (uint16_t)haul_rc_status(HAUL_BUSY), "the receiver is out of descriptors");
 		return;
 	}
@@ -236,12 +254,6 @@ static void reap(struct server *s)
 
 /* ---- strangers ---- */
 
-static void drop_stranger(struct stranger *st)
-{
-	forget_handoff(st->h);
-	st->h = NULL;
-}
-
 static void hear(struct server *s, struct stranger *st)
 {
 	struct handoff *h = st->h;
@@ -253,10 +265,8 @@ static void hear(struct server *s, struct stranger *st)
 			return;
 		struct wire_err err = {0};
 		enum wire_rc rc = n > 0 ? handshake_feed(&h->hs, b, (size_t)n, &err) : WIRE_NOT_HAUL;
-		if (rc == WIRE_OK || rc == WIRE_MORE) {
-			st->last_heard = clock_now_ms();
+		if (rc == WIRE_OK || rc == WIRE_MORE)
 			continue;
-		}
 		if (h->hs.out_len)
 			send_answer(h);
 		drop_stranger(st);
@@ -266,21 +276,7 @@ static void hear(struct server *s, struct stranger *st)
 	route(s, h);
 }
 
-/* A free place, made by sending away whoever has been silent longest. */
-static struct stranger *place_for_stranger(struct server *s)
-{
-	struct stranger *quietest = &s->stranger[0];
-	for (size_t i = 0; i < STRANGERS_MAX; i++) {
-		if (!s->stranger[i].h)
-			return &s->stranger[i];
-		if (s->stranger[i].last_heard < quietest->last_heard)
-			quietest = &s->stranger[i];
-	}
-	drop_stranger(quietest);
-	return quietest;
-}
-
-static void greet(struct server *s, struct conn conn)
+static void greet(struct server *s, struct conn conn, const struct origin *from)
 {
 	struct handoff *h = calloc(1, sizeof *h);
 	if (!h) {
@@ -289,22 +285,28 @@ static void greet(struct server *s, struct conn conn)
 	}
 	h->conn = conn;
 	handshake_respond(&h->hs, &s->hello);
-	struct stranger *st = place_for_stranger(s);
-	*st = (struct stranger){h, clock_now_ms() + STRANGER_MS, clock_now_ms()};
+	struct stranger *st = strangers_place(&s->strangers, from);
+	drop_stranger(st);
+	strangers_settle(&s->strangers, st, h, from, clock_now_ms());
 	hear(s, st); /* an honest peer has spoken already */
 }
 
 static void accept_all(struct server *s)
 {
 	for (int i = 0; i < 64; i++) {
-		int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
+		socklen_t len = sizeof sa;
+		int fd = accept4(s->listen_fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd < 0 && make_room(s))
+			continue;
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 				s->accept_at = clock_now_ms() + EMFILE_PAUSE_MS;
 			return;
 		}
 		conn_tune(fd);
-		greet(s, (struct conn){.in = fd, .out = fd});
+		struct origin from = origin_of(&sa);
+		greet(s, (struct conn){.in = fd, .out = fd}, &from);
 	}
 }
 
@@ -344,11 +346,12 @@ static void turn(struct server *s)
 	if (!listening && !s->signal)
 		at = s->accept_at;
 	for (size_t i = 0; i < STRANGERS_MAX; i++) {
-		if (!s->stranger[i].h)
+		const struct stranger *st = &s->strangers.place[i];
+		if (!st->h)
 			continue;
 		who[n] = i;
-		at = least(at, s->stranger[i].deadline);
-		fds[n++] = (struct pollfd){s->stranger[i].h->conn.in, POLLIN, 0};
+		at = least(at, stranger_deadline(st));
+		fds[n++] = (struct pollfd){st->h->conn.in, POLLIN, 0};
 	}
 	if (s->kill_at)
 		at = least(at, s->kill_at);
@@ -358,10 +361,11 @@ static void turn(struct server *s)
 	if (fds[0].revents)
 		read_signals(s);
 	for (nfds_t i = 2; i < n; i++) {
-		struct stranger *st = &s->stranger[who[i]];
+		struct stranger *st = &s->strangers.place[who[i]];
+		/* a session that was started for another may have cost this one its place */
 		if (fds[i].revents && st->h)
 			hear(s, st);
-		if (st->h && now >= st->deadline)
+		if (st->h && now >= stranger_deadline(st))
 			drop_stranger(st);
 	}
 	if (fds[1].revents)

@@ -5,8 +5,8 @@
  *   accept ─▶ handshake up to ATTACH ─▶ a session that lives here? hand the socket to its process
  *                                       a fresh one? admit (fork), let it wait, or BUSY
  *
- * A stranger costs one descriptor, one struct handshake and ten seconds; when all places for strangers are
- * taken, the one that has been silent longest makes room.
+ * A stranger costs one descriptor, one struct handshake and ten seconds; there are few places
+ * (lib/strangers.h).
  */
 #ifndef HAUL_LIB_SERVE_H
 #define HAUL_LIB_SERVE_H

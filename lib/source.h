@@ -44,6 +44,8 @@ struct source_file {
 	size_t jobs;	/* chunks of it inside the stage */
 	uint64_t next;	/* offset of the next chunk to make */
 	bool submitted; /* no more chunks will be made */
+	bool told;	/* its PACK or END is out: now, and not before, there may be a result */
+	bool listing;	/* the receiver compares: its list of chunks is to come */
 	uint64_t seed;	/* of its digests */
 	struct digest_sum sum;
 

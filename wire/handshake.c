@@ -122,6 +122,9 @@ static enum wire_rc read_hello(struct handshake *hs, struct wire_err *err)
 	if (h->max_body < RECORD_BODY_FLOOR_BYTES)
 		return fail(hs, err, WIRE_VIOLATION, "the peer accepts only frames that are too small",
 			    h->max_body);
+	if (h->credit < EARLY_CREDIT_BYTES)
+		return fail(hs, err, WIRE_VIOLATION, "the peer takes less before WELCOME than is sent",
+			    h->credit);
 	return WIRE_OK;
 }
 
@@ -173,7 +176,9 @@ static enum wire_rc read_length(struct handshake *hs, struct wire_err *err)
 
 static enum wire_rc read_attach(struct handshake *hs, uint8_t type, struct span body, struct wire_err *err)
 {
+	const struct span *dir = &hs->attach.subdir;
 	if (type != F_ATTACH || !frame_get_attach(body, &hs->attach) || hs->attach.fresh > 1 ||
+	    (dir->n && memchr(dir->p, '\0', dir->n)) ||
 	    (hs->attach.role != ROLE_SENDER && hs->attach.role != ROLE_RECEIVER))
 		return fail(hs, err, WIRE_VIOLATION, "the first record is not a proper ATTACH", type);
 	hs->state = HS_DECIDE; /* in[] stays: subdir looks into it */
@@ -191,6 +196,8 @@ static enum wire_rc read_answer(struct handshake *hs, uint8_t type, struct span 
 	if (hs->minor < hs->mine.minor_min || hs->minor > hs->mine.minor_max)
 		return fail(hs, err, WIRE_VERSION, "the peer chose a version that was not offered",
 			    hs->minor);
+	if (hs->peer.required & ~hs->mine.offered)
+		return fail(hs, err, WIRE_VERSION, "a required feature is missing", hs->peer.required);
 	hs->state = HS_DONE;
 	return WIRE_OK;
 }

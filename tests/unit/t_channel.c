@@ -10,7 +10,7 @@
 #include "tests/unit/mutate.h"
 #include "wire/channel.h"
 
-#define MAX_BODY RECORD_BODY_FLOOR_BYTES * 8
+#define MAX_BODY (512u << 10)
 #define NO_LIMIT SIZE_MAX
 
 /* ---- blocks that are counted, and that run out when told ---- */

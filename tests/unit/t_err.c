@@ -58,6 +58,11 @@ static void any_number_is_answered(void **state)
 	assert_non_null(haul_rc_text((enum haul_rc)9999));
 	assert_non_null(haul_rc_name((enum haul_rc)9999));
 	assert_int_equal(haul_rc_from_status(77), HAUL_PROTOCOL);
+	assert_int_equal(haul_rc_from_reason(4), HAUL_POLICY);
+	assert_int_equal(haul_rc_from_reason(77), HAUL_PROTOCOL);
+	/* no reason to end anything */
+	assert_int_equal(haul_rc_from_reason(0), HAUL_PROTOCOL);
+	assert_int_equal(haul_rc_from_reason(128), HAUL_PROTOCOL);
 	assert_int_equal(haul_rc_from_status(UINT16_MAX), HAUL_PROTOCOL);
 }
 

@@ -401,6 +401,20 @@ static void frames_that_are_too_small(void **state)
 	}
 }
 
+static void too_little_before_welcome(void **state)
+{
+	(void)state;
+	struct hello h = some_hello(), peer = some_hello();
+	struct frame_attach a = some_attach();
+	struct handshake i, r;
+	struct wire_err err = {0};
+	peer.credit = EARLY_CREDIT_BYTES - 1;
+	i = initiator(&h, &a);
+	handshake_respond(&r, &peer);
+	assert_int_equal(exchange(&i, &r, &err), WIRE_OK);
+	assert_int_equal(exchange(&r, &i, &err), WIRE_VIOLATION);
+}
+
 /* ---- what a proper record may not say ---- */
 
 static void attach_must_make_sense(void **state)
@@ -545,6 +559,7 @@ int main(void)
 		cmocka_unit_test(a_version_that_was_not_offered),
 		cmocka_unit_test(features),
 		cmocka_unit_test(frames_that_are_too_small),
+		cmocka_unit_test(too_little_before_welcome),
 		cmocka_unit_test(attach_must_make_sense),
 		cmocka_unit_test(first_records),
 		cmocka_unit_test(lengths_of_the_first_record),
