@@ -114,6 +114,8 @@ static enum haul_rc receiver_pump(void *self)
 	receiver_pump_jobs(r);
 	receiver_pump_sink(r);
 	receiver_pump_commits(r);
+	if (r->held)
+		receiver_pump_jobs(r); /* perhaps it waited for that */
 	receiver_pump_checkpoints(r);
 	receiver_pump_needs(r);
 	pump_outcomes(r);
@@ -158,11 +160,8 @@ static void receiver_drain(void *self)
 static bool receiver_drained(void *self)
 {
 	struct receiver *r = self;
-	for (struct dest_file *f = r->active; f; f = f->active_link)
-		if (receiver_unrecorded(f))
-			return false;
-	return !r->inbox_count && !r->held && !pool_count(r->workers) && !pool_count(r->commit) &&
-	       (!r->batch || !r->batch->count) && !r->outcome_count;
+	return !receiver_unrecorded_left(r) && !r->inbox_count && !r->held && !pool_count(r->workers) &&
+	       !pool_count(r->commit) && (!r->batch || !r->batch->count) && !r->outcome_count;
 }
 
 static void receiver_prove(void *self)
