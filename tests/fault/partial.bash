@@ -2,10 +2,11 @@
 # shellcheck shell=bash disable=SC2017,SC2034
 
 # interrupted FILE CHUNK ARGS...: FILE to dst up to about its half, then SIGTERM of the receiver, which records what it
-# has; RECORDED is how many bytes that is, and state/ a copy of it for restore.
+# has; dst is emptied first. RECORDED is how many bytes that is, and state/ a copy of it for restore.
 interrupted() {
 	local size name=${1##*/}
 	size=$(stat -c %s "$1")
+	rm -rf dst
 	start_recv --once dst || return
 	start send "$HAUL" send -q -z none --jobs=1 --chunk="$2" --bwlimit=$((size + (4 << 20))) "${@:3}" "$1" "$RECV_ADDR"
 	await occupies dst $((size / 2)) || return

@@ -155,7 +155,7 @@ nothing() { :; }
 one_byte() { [ "$1" -eq 0 ] || printf '\xa5' | dd of=dst/f bs=1 seek=$(($1 / 2)) conv=notrunc status=none; }
 shorter() { truncate -s $(($1 / 2)) dst/f; }
 longer() { cat junk >>dst/f; }
-gone() { rm -f dst/f; }
+absent() { rm -f dst/f; }
 
 @test "an older version under the final name: only chunks that differ travel, -W sends all" {
 	CELLS=0
@@ -164,14 +164,14 @@ gone() { rm -f dst/f; }
 	start_recv dst
 	local size change most
 	for size in 0 1 $((PIECE - 1)) "$PIECE" $((PIECE + 1)) $((3 * PIECE + 17)) $((8 * MB - 1)) $((8 * MB + 1)) $((10 * MB)); do
-		for change in one_byte shorter longer gone; do
+		for change in one_byte shorter longer absent; do
 			existing "$size" no "$change"
 			same_bytes f dst/f
 			case $change in
 			one_byte) most=$PIECE ;;
 			shorter) most=$((size - size / 2 + PIECE)) ;;
 			longer) most=$PIECE ;;
-			gone) most=$size ;;
+			absent) most=$size ;;
 			esac
 			[ "$SENT_BYTES" -le "$most" ] || fail "$size $change: $SENT_BYTES sent, at most $most differ"
 			existing "$size" no "$change" -W
