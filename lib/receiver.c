@@ -307,6 +307,7 @@ static void tear_down(struct receiver *r)
 	pool_free(r->workers, drop_job);
 	pool_free(r->commit, drop_commit);
 	pool_free(r->sink_stage, drop_sink);
+	receiver_record_last(r);
 	sink_close(&r->sink);
 	dest_job_free(r->held);
 	for (size_t i = 0; i < r->inbox_count; i++)

@@ -229,6 +229,21 @@ bool receiver_record_rest(struct receiver *r, struct dest_file *f)
 	return !f->checkpointing && !receiver_unrecorded(f);
 }
 
+void receiver_record_last(struct receiver *r)
+{
+	if (r->draining) /* done already, or the time for it is over */
+		return;
+	for (struct dest_file *f = r->active; f; f = f->active_link) {
+		struct checkpoint c = {.file = f};
+		bool wanted = f->temp[0] && f->map.written && !f->unsafe && !f->stream;
+		if (wanted && collect_chunks(&c))
+			partial_checkpoint(r->dest.root, f->partial, c.records, c.count,
+					   r->cfg->sync != SYNC_NONE);
+		free(c.records);
+		free(c.chunks);
+	}
+}
+
 static void checkpoint_done(struct receiver *r, struct checkpoint *c)
 {
 	struct dest_file *f = c->file;

@@ -115,6 +115,9 @@ uint64_t receiver_unrecorded(const struct dest_file *f);
 bool receiver_unrecorded_left(const struct receiver *r);
 /* What there is of a file that will not be committed; false: not now, the stage is busy. */
 bool receiver_record_rest(struct receiver *r, struct dest_file *f);
+/* When the session is over and its stages have ended: whatever ended it, what came is there for the next run.
+ */
+void receiver_record_last(struct receiver *r);
 void receiver_pump_checkpoints(struct receiver *r);
 void receiver_pump_commits(struct receiver *r);
 
