@@ -110,6 +110,7 @@ int main(int argc, char **argv)
 {
 	hold_standard_descriptors();
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a write that is too large fails like any other */
 	if (argc < 2)
 		return usage_error("no subcommand", "send, recv or status is missing");
 	for (size_t i = 0; i < sizeof subcommands / sizeof subcommands[0]; i++)

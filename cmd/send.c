@@ -64,9 +64,12 @@ static int push(const struct options *o, struct haul_err *err)
 	int lock = -1;
 	if (o->cfg.lock_file)
 		lockfile_take(o->cfg.lock_file, o->peer, o->cfg.lock_wait_ms, &lock, &out.err);
+	uint64_t kept = 0; /* of files under way, at most: it grows when a session left something behind */
 	for (unsigned barren = 0; out.err.rc == HAUL_OK; barren++) {
 		sender_run(&setup, &out);
-		bool gained = out.metrics.files || out.metrics.bytes;
+		bool gained = out.metrics.files || out.metrics.kept_bytes > kept;
+		if (gained)
+			kept = out.metrics.kept_bytes;
 		session_add_metrics(&out.metrics, &before);
 		if (before.reconnects && out.err.rc == HAUL_CONNECT)
 			out.err.rc = HAUL_LINK_LOST; /* it was there before */

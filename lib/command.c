@@ -17,6 +17,7 @@ static void run_child(const char *cmd, int fd, int as)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
+	signal(SIGXFSZ, SIG_DFL);
 	if (dup2(fd, as) < 0)
 		_exit(127);
 	execl("/bin/sh", "sh", "-c", cmd, (char *)NULL);

@@ -74,6 +74,7 @@ struct dest_file {
 	struct dest_file *have_link, *active_link; /* queues of the wire thread */
 	uint64_t checkpoint_ms;			   /* of the last one, or of the first unrecorded chunk */
 	bool checkpointing, ended;
+	bool unsafe;		    /* a sync failed: what it covered is never recorded */
 	bool in_journal;	    /* stream: the journal has a record to take it up from */
 	struct digest_sum sum_done; /* stream: of what is written */
 	uint64_t written, recorded; /* stream: bytes, in order */
@@ -142,6 +143,7 @@ struct dest_job {
 	size_t file_count;
 	uint64_t content; /* raw bytes verified */
 	uint64_t bad;	  /* KEEP: bit i: chunk first + i is not what it was */
+	bool failed;	  /* DATA, HOLE, KEEP: it did not get into the file, which has failed */
 };
 
 enum haul_rc dest_init(struct dest *d, const struct haul_config *cfg, struct blocks *blocks,

@@ -77,6 +77,13 @@ static void hand_on(struct dest *d, struct dest_job *job, struct dest_file *f, c
 	job->out->len = n;
 }
 
+static void write_failed(struct dest_job *job, int rc)
+{
+	job->failed |= rc < 0;
+	if (rc < 0)
+		dest_fail_errno(job->file, -rc);
+}
+
 static void run_data(struct dest *d, struct worker *w, struct dest_job *job)
 {
 	struct dest_file *f = job->file;
@@ -85,7 +92,8 @@ static void run_data(struct dest *d, struct worker *w, struct dest_job *job)
 	if (!p)
 		return;
 	digest_chunk(f->seed, p, job->data.raw, digest);
-	if (memcmp(digest, job->data.digest, sizeof digest) != 0) {
+	job->failed = memcmp(digest, job->data.digest, sizeof digest) != 0;
+	if (job->failed) {
 		dest_fail(f, HAUL_DIGEST, 0);
 		return;
 	}
@@ -95,6 +103,7 @@ static void run_data(struct dest *d, struct worker *w, struct dest_job *job)
 		return;
 	}
 	int fd = dest_file_fd(d, f);
+	job->failed = fd < 0;
 	if (fd < 0)
 		return;
 	/* what an earlier run left there unrecorded must not shine through the holes */
@@ -104,8 +113,7 @@ static void run_data(struct dest *d, struct worker *w, struct dest_job *job)
 	if (rc == 0)
 		rc = f->sparse ? bytes_write_sparse(fd, p, job->data.raw, job->data.offset)
 			       : bytes_write(fd, p, job->data.raw, job->data.offset);
-	if (rc < 0)
-		dest_fail_errno(f, -rc);
+	write_failed(job, rc);
 }
 
 static void run_hole(struct dest *d, struct dest_job *job)
@@ -113,9 +121,7 @@ static void run_hole(struct dest *d, struct dest_job *job)
 	struct dest_file *f = job->file;
 	if (!d->root || !f->partial || !f->partial->resumed)
 		return; /* nothing was ever there: the final size makes the hole */
-	int rc = bytes_punch(f->fd, job->hole.offset, job->hole.length);
-	if (rc < 0)
-		dest_fail_errno(f, -rc);
+	write_failed(job, bytes_punch(f->fd, job->hole.offset, job->hole.length));
 }
 
 static int base_fd(const struct dest_file *f)
@@ -177,8 +183,8 @@ static void run_keep(struct dest *d, struct worker *w, struct dest_job *job)
 		int rc = dest_keep_one(d, f, i, w->scratch, f->base == BASE_OLD && !f->lazy);
 		if (rc == -EBADMSG)
 			job->bad |= 1ull << k;
-		else if (rc < 0)
-			dest_fail_errno(f, -rc);
+		else
+			write_failed(job, rc);
 	}
 }
 

@@ -189,8 +189,7 @@ static void act_on_probe(struct engine *e, uint64_t now)
 		e->set.ops->prove(e->set.self);
 	} else if (!up || now >= e->probe_at + HOLDER_PROBE_MS) {
 		struct haul_err err = {0};
-		haul_fail(&err, HAUL_LINK_LOST, 0, NULL,
-			  "superseded: another run of the same transfer has taken over");
+		haul_fail(&err, HAUL_BUSY, 0, NULL, SUPERSEDED);
 		engine_abort(e, &err);
 		e->phase = ENGINE_OVER;
 	}

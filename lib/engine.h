@@ -141,4 +141,7 @@ void engine_finish(struct engine *e);
 enum haul_rc engine_abort(struct engine *e, const struct haul_err *err);
 uint64_t engine_now_ms(void);
 
+/* Why a session ends that another one has taken a file from: with HAUL_BUSY, and for good. */
+#define SUPERSEDED "superseded: another run of the same transfer has taken over"
+
 #endif

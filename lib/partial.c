@@ -234,6 +234,15 @@ static void let_go(struct root *root, struct partial *p)
 	partial_close(root, p, false);
 }
 
+/* What is written when the disk is full must still be recorded: a place for every record is taken now, if the
+ * file system can do that. */
+static void reserve(const struct partial *p, const struct chunk_map *map)
+{
+	uint64_t records = (map->count > p->seq ? map->count - p->seq : 0) * JOURNAL_RECORD_BYTES;
+	if (records)
+		fallocate(p->jfd, FALLOC_FL_KEEP_SIZE, (off_t)p->end, (off_t)records);
+}
+
 int partial_open(struct root *root, const struct journal_header *want, struct chunk_map *map,
 		 struct partial **out)
 {
@@ -251,6 +260,8 @@ int partial_open(struct root *root, const struct journal_header *want, struct ch
 		rc = begin(p, want);
 	else if (rc == 0 && (p->head.stamp != want->stamp || p->head.size != want->size))
 		rc = map ? renew(p, want, map) : 0;
+	if (rc == 0 && map)
+		reserve(p, map);
 	if (rc == 0)
 		*out = p;
 	else

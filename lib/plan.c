@@ -265,7 +265,8 @@ static int open_partial(struct dest *d, struct dest_file *f)
 	memcpy(f->temp, f->partial->part, sizeof f->temp);
 	if (f->map.have)
 		f->base = BASE_PARTIAL;
-	return 0;
+	/* a file too large for this file system, or for this process, is refused before its bytes come */
+	return !f->stream && ftruncate(f->fd, (off_t)f->size) < 0 ? -errno : 0;
 }
 
 /* The version under the final name: its chunks are offered for comparison. */
@@ -293,7 +294,8 @@ static bool has_room(const struct dest *d, const struct dest_file *f)
 	struct statvfs st;
 	if (f->sparse || f->stream || fstatvfs(root_fd(d->root), &st) < 0)
 		return true;
-	uint64_t there = f->base == BASE_PARTIAL ? f->map.have * d->chunk : 0;
+	struct stat part;
+	uint64_t there = fstat(f->fd, &part) == 0 ? (uint64_t)part.st_blocks * 512 : 0;
 	uint64_t missing = f->size > there ? f->size - there : 0;
 	return missing / st.f_frsize <= st.f_bavail;
 }

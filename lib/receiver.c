@@ -115,6 +115,8 @@ static enum haul_rc receiver_pump(void *self)
 	receiver_pump_jobs(r);
 	receiver_pump_sink(r);
 	receiver_pump_commits(r);
+	if (r->held)
+		receiver_pump_jobs(r); /* perhaps it waited for that */
 	receiver_pump_checkpoints(r);
 	receiver_pump_needs(r);
 	pump_outcomes(r);
@@ -159,11 +161,8 @@ static void receiver_drain(void *self)
 static bool receiver_drained(void *self)
 {
 	struct receiver *r = self;
-	for (struct dest_file *f = r->active; f; f = f->active_link)
-		if (receiver_unrecorded(f))
-			return false;
-	return !r->inbox_count && !r->held && !pool_count(r->workers) && !pool_count(r->commit) &&
-	       (!r->batch || !r->batch->count) && !r->outcome_count;
+	return !receiver_unrecorded_left(r) && !r->inbox_count && !r->held && !pool_count(r->workers) &&
+	       !pool_count(r->commit) && (!r->batch || !r->batch->count) && !r->outcome_count;
 }
 
 static void receiver_prove(void *self)
@@ -309,6 +308,7 @@ static void tear_down(struct receiver *r)
 	pool_free(r->workers, drop_job);
 	pool_free(r->commit, drop_commit);
 	pool_free(r->sink_stage, drop_sink);
+	receiver_record_last(r);
 	sink_close(&r->sink);
 	dest_job_free(r->held);
 	for (size_t i = 0; i < r->inbox_count; i++)

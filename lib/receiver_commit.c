@@ -195,16 +195,25 @@ static bool collect_stream(struct receiver *r, struct checkpoint *c)
 	return true;
 }
 
+/* A chunk that was written is good, whatever became of others. */
 uint64_t receiver_unrecorded(const struct dest_file *f)
 {
-	if (f->ended || f->code)
+	if (f->ended || f->unsafe || (f->stream && f->code))
 		return 0;
 	return f->stream ? f->written - f->recorded : f->map.written * f->map.chunk;
 }
 
+bool receiver_unrecorded_left(const struct receiver *r)
+{
+	for (const struct dest_file *f = r->active; f; f = f->active_link)
+		if (f->checkpointing || receiver_unrecorded(f))
+			return true;
+	return false;
+}
+
 static void start_checkpoint(struct receiver *r, struct dest_file *f)
 {
-	struct commit_job *job = calloc(1, sizeof *job);
+	struct commit_job *job = pool_full(r->commit) ? NULL : calloc(1, sizeof *job);
 	if (!job)
 		return; /* not now: later */
 	job->checkpoint.file = f;
@@ -213,6 +222,30 @@ static void start_checkpoint(struct receiver *r, struct dest_file *f)
 		f->checkpointing = true;
 	else
 		receiver_free_commit_job(job);
+	if (!ok && r->stopped) /* there is no later */
+		f->unsafe = true;
+}
+
+bool receiver_record_rest(struct receiver *r, struct dest_file *f)
+{
+	if (!f->checkpointing && receiver_unrecorded(f))
+		start_checkpoint(r, f);
+	return !f->checkpointing && !receiver_unrecorded(f);
+}
+
+void receiver_record_last(struct receiver *r)
+{
+	if (r->draining) /* done already, or the time for it is over */
+		return;
+	for (struct dest_file *f = r->active; f; f = f->active_link) {
+		struct checkpoint c = {.file = f};
+		bool wanted = f->temp[0] && f->map.written && !f->unsafe && !f->stream;
+		if (wanted && collect_chunks(&c))
+			partial_checkpoint(r->dest.root, f->partial, c.records, c.count,
+					   r->cfg->sync != SYNC_NONE);
+		free(c.records);
+		free(c.chunks);
+	}
 }
 
 static void checkpoint_done(struct receiver *r, struct checkpoint *c)
@@ -224,6 +257,7 @@ static void checkpoint_done(struct receiver *r, struct checkpoint *c)
 	if (c->rc < 0) {
 		/* a failed sync is never believed later: what it covered counts as lost, and so does the file
 		 */
+		f->unsafe = true;
 		dest_fail(f, haul_rc_from_errno(-c->rc), -c->rc);
 		receiver_stop(r, haul_rc_from_errno(-c->rc), -c->rc,
 			      "the destination could not be synced; what is recorded stays");
@@ -250,7 +284,7 @@ void receiver_pump_checkpoints(struct receiver *r)
 		bool first = f->stream && !f->in_journal && !f->ended;
 		n += first;
 		bool due = first || n >= CHECKPOINT_BYTES || now - f->checkpoint_ms >= CHECKPOINT_MS ||
-			   r->draining;
+			   r->draining || r->stopped;
 		if (n && due && !f->checkpointing)
 			start_checkpoint(r, f);
 	}
@@ -289,7 +323,8 @@ void receiver_pump_commits(struct receiver *r)
 		r->finish_asked = false;
 		receiver_violation(r, "FINISH while files are wanted that have not come", r->next_offer);
 	}
-	if (r->finish_asked && idle && !r->finish_sent && pool_count(r->commit) == 0 && open_batch(r)) {
+	if (r->finish_asked && idle && !r->finish_sent && pool_count(r->commit) == 0 &&
+	    !receiver_unrecorded_left(r) && open_batch(r)) {
 		r->batch->finish = true;
 		r->finish_asked = false;
 		receiver_submit_batch(r);

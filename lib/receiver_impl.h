@@ -111,6 +111,13 @@ void receiver_add_to_batch(struct receiver *r, struct dest_file *f);
 void receiver_free_commit_job(struct commit_job *job);
 /* Bytes a checkpoint would record. A file that has ended is about to be committed: it needs none. */
 uint64_t receiver_unrecorded(const struct dest_file *f);
+/* Of any file under way, or being recorded now. */
+bool receiver_unrecorded_left(const struct receiver *r);
+/* What there is of a file that will not be committed; false: not now, the stage is busy. */
+bool receiver_record_rest(struct receiver *r, struct dest_file *f);
+/* When the session is over and its stages have ended: whatever ended it, what came is there for the next run.
+ */
+void receiver_record_last(struct receiver *r);
 void receiver_pump_checkpoints(struct receiver *r);
 void receiver_pump_commits(struct receiver *r);
 

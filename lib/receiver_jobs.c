@@ -169,7 +169,7 @@ void receiver_pump_needs(struct receiver *r)
 static void kept(struct receiver *r, struct dest_job *job)
 {
 	struct dest_file *f = job->file;
-	for (uint32_t k = 0; k < job->keep.count; k++) {
+	for (uint32_t k = 0; k < job->keep.count && !job->failed; k++) {
 		uint64_t i = job->keep.first + k;
 		if (job->bad >> k & 1) {
 			ask_for(r, f, i);
@@ -189,11 +189,11 @@ static void kept(struct receiver *r, struct dest_job *job)
 static void chunk_written(struct dest_job *job)
 {
 	struct dest_file *f = job->file;
-	if (f->stream) {
+	if (f->stream && !job->failed) {
 		f->written += job->data.raw;
 		digest_sum_add(&f->sum_done, job->data.offset, job->data.digest);
 	}
-	if (!f->map.state || f->code)
+	if (!f->map.state || job->failed)
 		return;
 	uint64_t i = job->data.offset / f->map.chunk;
 	f->map.state[i] = CHUNK_WRITTEN;
@@ -235,6 +235,28 @@ static void pump_have(struct receiver *r)
 	}
 }
 
+/* A disk that takes no more: whatever else comes of a large file, or of a stream without end, would come in
+ * vain. */
+static void stop_at_failure(struct receiver *r, struct dest_file *f)
+{
+	pthread_mutex_lock(&f->mu);
+	enum haul_rc rc = haul_rc_from_status(f->code);
+	int sys = f->sys;
+	pthread_mutex_unlock(&f->mu);
+	if (rc == HAUL_NO_SPACE)
+		receiver_stop(r, rc, sys, "no space left at the destination; what is there stays");
+	else if (rc == HAUL_IO && f->partial)
+		receiver_stop(r, rc, sys, "the destination cannot be written; what is there stays");
+}
+
+/* What is known to be good of a file that failed, for the next run: before its END lets go of it. */
+static bool lets_go(struct receiver *r, struct dest_job *job)
+{
+	struct dest_file *f = job->file;
+	bool good = !f->code && job->end.status == 0;
+	return good || !f->partial || f->stream || receiver_record_rest(r, f);
+}
+
 /* False when it must wait. */
 static bool finish_job(struct receiver *r, struct dest_job *job)
 {
@@ -258,6 +280,8 @@ static bool finish_job(struct receiver *r, struct dest_job *job)
 	if (r->dest.root && !receiver_batch_takes(r, job->kind == DEST_PACK ? job->file_count : 1))
 		return false;
 	if (job->kind == DEST_END && !job->content) {
+		if (!lets_go(r, job))
+			return false;
 		ended(r, job);
 		job->content = 1; /* once, even if the sink makes it wait */
 		r->m->total_final = true;
@@ -268,6 +292,8 @@ static bool finish_job(struct receiver *r, struct dest_job *job)
 		return false;
 	if (job->kind == DEST_PACK && r->dest.root)
 		packed(r, job);
+	if (job->failed)
+		stop_at_failure(r, job->file);
 	if (job->kind == DEST_KEEP)
 		kept(r, job);
 	if (job->kind == DEST_DATA)

@@ -87,7 +87,7 @@ static void stream_end(struct sender *s, struct stream_piece *piece)
 /* Pieces read become jobs for the workers; the reader gets new ones to fill. */
 static void pump_stream(struct sender *s)
 {
-	if (!s->stream || !s->stream->wanted)
+	if (!s->stream || !s->stream->wanted || s->stopped)
 		return;
 	struct stream_piece *piece;
 	while (!s->stream_ended && !s->outbox_count && !pool_full(s->workers) &&
@@ -235,7 +235,8 @@ static size_t sender_fds(void *self, int fds[static ENGINE_ROLE_FDS_MAX])
 	fds[n++] = pool_fd(s->workers);
 	if (s->scan)
 		fds[n++] = pool_fd(s->scan);
-	if (s->reader && s->stream && s->stream->wanted && !s->stream_ended && !pool_full(s->workers))
+	if (s->reader && s->stream && s->stream->wanted && !s->stream_ended && !s->stopped &&
+	    !pool_full(s->workers))
 		fds[n++] = pool_fd(s->reader);
 	return n;
 }

@@ -20,6 +20,8 @@
 #define SESSIONS_MAX	256u
 #define WAITING_MAX	256u
 #define EMFILE_PAUSE_MS 100u
+/* Sessions that lost to another one and may not know yet: the last so many are told, not taken for new. */
+#define SUPERSEDED_MAX 64u
 
 struct child {
 	pid_t pid; /* 0: free */
@@ -41,7 +43,9 @@ struct server {
 	size_t children;
 	struct waiting waiting[WAITING_MAX];
 	size_t waiting_count;
-	uint64_t accept_at; /* not before, ms: descriptors ran out */
+	uint8_t superseded[SUPERSEDED_MAX][16];
+	size_t superseded_count; /* in all: the ring's next place */
+	uint64_t accept_at;	 /* not before, ms: descriptors ran out */
 	bool served_one, done;
 	int status, signal;
 	uint64_t kill_at;
@@ -206,6 +210,19 @@ static void start_waiting(struct server *s)
 	}
 }
 
+static void remember_superseded(struct server *s, const uint8_t id[static 16])
+{
+	memcpy(s->superseded[s->superseded_count++ % SUPERSEDED_MAX], id, 16);
+}
+
+static bool was_superseded(const struct server *s, const uint8_t id[static 16])
+{
+	for (size_t i = 0; i < s->superseded_count && i < SUPERSEDED_MAX; i++)
+		if (memcmp(s->superseded[i], id, 16) == 0)
+			return true;
+	return false;
+}
+
 /* ATTACH has come: route it. h moves on. */
 static void route(struct server *s, struct handoff *h)
 {
@@ -223,6 +240,8 @@ static void route(struct server *s, struct handoff *h)
 		} else {
 			refuse(h, REASON_NO_SESSION, "the session has just ended");
 		}
+	} else if (was_superseded(s, a->session)) {
+		refuse(h, (uint16_t)haul_rc_status(HAUL_BUSY), SUPERSEDED);
 	} else if (!a->fresh && !(s->set->known && s->set->known(s->set->ctx, a->session, subdir))) {
 		refuse(h, REASON_NO_SESSION, "no such session");
 	} else if (may_start(s) && !s->waiting_count) {
@@ -241,6 +260,8 @@ static void reap(struct server *s)
 			if (s->child[i].pid != pid)
 				continue;
 			close(s->child[i].socket);
+			if (WIFEXITED(status) && WEXITSTATUS(status) == haul_rc_status(HAUL_BUSY))
+				remember_superseded(s, s->child[i].id);
 			s->child[i] = (struct child){0};
 			s->children--;
 			s->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
