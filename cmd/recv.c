@@ -9,6 +9,7 @@
 #include "lib/entropy.h"
 #include "lib/receiver.h"
 #include "lib/serve.h"
+#include "lib/user.h"
 
 static int run_session(const struct options *o, const uint8_t id[static 16], struct receiver_setup *setup,
 		       struct haul_err *err)
@@ -49,6 +50,8 @@ static bool known(void *ctx, const uint8_t id[static 16], const char *subdir)
 static int pull(const struct options *o, struct haul_err *err)
 {
 	struct endpoint dial;
+	if (o->cfg.user && user_become(o->cfg.user, err) != HAUL_OK)
+		return -1;
 	if (endpoint_parse_peer(o->peer, &dial, err) != HAUL_OK)
 		return -1;
 	uint8_t id[16];
@@ -62,8 +65,12 @@ static int pull(const struct options *o, struct haul_err *err)
 
 static int serve(struct options *o, struct haul_err *err)
 {
-	struct serve_setup serve = {
-		.cfg = &o->cfg, .role = ROLE_RECEIVER, .session = serve_one, .known = known, .ctx = o};
+	struct serve_setup serve = {.cfg = &o->cfg,
+				    .role = ROLE_RECEIVER,
+				    .session = serve_one,
+				    .known = known,
+				    .dir = o->dir,
+				    .ctx = o};
 	/* one stream has one place to go to */
 	o->cfg.once = o->cfg.once || o->cfg.output || o->cfg.to_cmd;
 	char json[16];

@@ -111,7 +111,13 @@ static int serve_one(void *ctx, struct serve_session *s)
 static int wait_for_receiver(struct options *o, struct haul_err *err)
 {
 	o->cfg.once = true;
-	struct serve_setup serve = {.cfg = &o->cfg, .role = ROLE_SENDER, .session = serve_one, .ctx = o};
+	struct sender_setup s = setup_of(o);
+	struct serve_setup serve = {.cfg = &o->cfg,
+				    .role = ROLE_SENDER,
+				    .session = serve_one,
+				    .sources = s.sources,
+				    .source_count = s.source_count,
+				    .ctx = o};
 	return serve_at(&serve, err);
 }
 
