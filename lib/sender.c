@@ -85,6 +85,17 @@ static void stream_end(struct sender *s, struct stream_piece *piece)
 		sender_file_done(s, s->stream);
 }
 
+/* What is beyond the promised size is not sent: to the receiver it would be a violation. */
+static void check_promise(struct sender *s, struct stream_piece *piece)
+{
+	if (piece->len <= s->cfg->stream_size - s->stream_read)
+		return;
+	haul_fail(&piece->err, HAUL_COMMAND, 0, "--size", "the stream is longer than %llu bytes",
+		  (unsigned long long)s->cfg->stream_size);
+	piece->len = 0;
+	piece->end = true;
+}
+
 /* Pieces read become jobs for the workers; the reader gets new ones to fill. */
 static void pump_stream(struct sender *s)
 {
@@ -93,6 +104,7 @@ static void pump_stream(struct sender *s)
 	struct stream_piece *piece;
 	while (!s->stream_ended && !s->outbox_count && !pool_full(s->workers) &&
 	       (piece = pool_take(s->reader))) {
+		check_promise(s, piece);
 		if (piece->len)
 			piece_to_job(s, piece);
 		if (piece->end)
