@@ -76,9 +76,10 @@ void landlock_begin(struct landlock *l, bool hermit)
 		l->failed = errno;
 }
 
+/* EBADFD: a pipe or a socket (/dev/stdout), which Landlock does not restrict. */
 static void add_rule(struct landlock *l, int type, const void *attr)
 {
-	if (!l->failed && syscall(NR_ADD_RULE, l->fd, type, attr, 0) != 0)
+	if (!l->failed && syscall(NR_ADD_RULE, l->fd, type, attr, 0) != 0 && errno != EBADFD)
 		l->failed = errno;
 }
 

@@ -133,6 +133,9 @@ static void begin(struct plan *p, bool hermit, unsigned uses)
 	*p = (struct plan){.uses = uses};
 	landlock_begin(&p->files, hermit);
 	landlock_allow(&p->files, AT_FDCWD, "/dev/null", LANDLOCK_READ | LANDLOCK_WRITE);
+#ifdef HAUL_SANITIZED
+	landlock_allow(&p->files, AT_FDCWD, "/proc", LANDLOCK_READ);
+#endif
 }
 
 static enum haul_rc refuse(const struct haul_config *cfg, int sys, const char *why, struct haul_err *err)

@@ -23,13 +23,9 @@ const char seccomp_this[1] = "";
 #define ARCH AUDIT_ARCH_AARCH64
 #endif
 
-/* Sanitizers trace their own threads, map code and open what they like. */
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+/* Sanitizers trace their own threads and map code. */
+#ifdef HAUL_SANITIZED
 #undef ARCH
-#elif defined __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#undef ARCH
-#endif
 #endif
 
 #ifdef ARCH
@@ -111,6 +107,8 @@ static const struct rule rules[] = {
 	{SYS_socket, SECCOMP_DIAL | SECCOMP_LISTEN, KILL, CHECK_UNIX, SECCOMP_DIAL},
 	ONLY(connect, SECCOMP_DIAL | SECCOMP_LISTEN) ONLY(bind, SECCOMP_LOOKUP) ONLY(accept4, SECCOMP_LISTEN)
 	FOR(sendmmsg, SECCOMP_LOOKUP) FOR(recvmmsg, SECCOMP_LOOKUP) FATAL(listen)
+	FOR(epoll_create1, SECCOMP_LOOKUP) FOR(epoll_ctl, SECCOMP_LOOKUP) FOR(epoll_pwait, SECCOMP_LOOKUP)
+	FOR(timerfd_create, SECCOMP_LOOKUP) FOR(timerfd_settime, SECCOMP_LOOKUP)
 	/* processes */
 	{SYS_clone, ALWAYS, KILL, CHECK_THREAD, SECCOMP_LISTEN},
 	FOR(prctl, SECCOMP_LISTEN) FOR(seccomp, SECCOMP_LISTEN)
@@ -118,7 +116,7 @@ static const struct rule rules[] = {
 	FOR(landlock_restrict_self, SECCOMP_LISTEN)
 #ifdef __x86_64__
 	/* the old spellings, which glibc still uses here */
-	CALL(poll) CALL(dup2) CALL(time)
+	CALL(poll) CALL(dup2) CALL(time) FOR(epoll_wait, SECCOMP_LOOKUP)
 	FOR(open, SECCOMP_READ | SECCOMP_PATHS | SECCOMP_LOOKUP | SECCOMP_LISTEN)
 	FOR(stat, SECCOMP_READ | SECCOMP_PATHS | SECCOMP_LOOKUP | SECCOMP_LISTEN)
 	FOR(lstat, SECCOMP_READ | SECCOMP_PATHS | SECCOMP_LOOKUP | SECCOMP_LISTEN)

@@ -9,6 +9,15 @@
 
 #include <stdbool.h>
 
+/* Set in a build whose runtime needs more than haul itself: no filter, and it may read all of /proc. */
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define HAUL_SANITIZED
+#elif defined __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define HAUL_SANITIZED
+#endif
+#endif
+
 /* What a process goes on doing beyond moving bytes between descriptors it has. */
 enum seccomp_use {
 	SECCOMP_WRITE = 1,   /* the destination: openat2 and *at(), metadata by descriptor */

@@ -60,6 +60,11 @@ require() {
 	"$HAUL" send "$(require)" - "$RECV_ADDR" <in
 	reap "$RECV_PID" 0
 	same_bytes in recv.out
+	start_on recv recv.port bash -c 'exec "$0" recv "$@" | cat' "$HAUL" "$(require)" -o /dev/stdout \
+		--listen=127.0.0.1:0 --port-file=recv.port
+	"$HAUL" send "$(require)" - "$ADDR" <in
+	reap "$PID" 0
+	same_bytes in recv.out
 	start_recv "$(require)" --to-cmd='cat >consumed; touch beside'
 	"$HAUL" send "$(require)" --from-cmd='cat in' "$RECV_ADDR"
 	reap "$RECV_PID" 0
