@@ -7,6 +7,7 @@
 #include "cmd/report.h"
 #include "cmd/subcommands.h"
 #include "lib/entropy.h"
+#include "lib/porter.h"
 #include "lib/receiver.h"
 #include "lib/serve.h"
 #include "lib/user.h"
@@ -59,6 +60,7 @@ static int pull(const struct options *o, struct haul_err *err)
 	dial.pull = true;
 	struct receiver_setup setup = {.dial = &dial, .handoff_fd = -1};
 	int status = run_session(o, id, &setup, err);
+	porter_stop();
 	endpoint_free(&dial);
 	return status;
 }

@@ -9,6 +9,7 @@
 #include "cmd/subcommands.h"
 #include "lib/entropy.h"
 #include "lib/lockfile.h"
+#include "lib/porter.h"
 #include "lib/sender.h"
 #include "lib/serve.h"
 
@@ -83,6 +84,7 @@ static int push(const struct options *o, struct haul_err *err)
 	int status = report_close(&report, &out);
 	if (lock >= 0)
 		close(lock);
+	porter_stop();
 	endpoint_free(&dial);
 	*err = out.err;
 	return status;

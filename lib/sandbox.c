@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/landlock.h"
+#include "lib/porter.h"
 #include "lib/seccomp.h"
 
 #define DNS_PORT 53u
@@ -118,7 +119,10 @@ static void allow_dial(struct plan *p, const struct endpoint *dial)
 {
 	if (!dial)
 		return;
-	p->uses |= dial->kind == ENDPOINT_TCP || dial->kind == ENDPOINT_UNIX ? SECCOMP_DIAL : SECCOMP_PATHS;
+	if (dial->kind == ENDPOINT_TCP || dial->kind == ENDPOINT_UNIX)
+		p->uses |= SECCOMP_DIAL;
+	else if (dial->kind != ENDPOINT_SSH && dial->kind != ENDPOINT_EXEC)
+		p->uses |= SECCOMP_PATHS; /* /dev/null in place of what is adopted */
 	if (dial->kind != ENDPOINT_TCP)
 		return;
 	landlock_allow_connect(&p->files, (unsigned)strtoul(dial->port, NULL, 10));
@@ -165,12 +169,12 @@ static enum haul_rc enter(struct plan *p, const struct haul_config *cfg, struct 
 	return refuse(cfg, -rc, "system calls cannot be filtered", err);
 }
 
-static bool carried_by_program(const struct endpoint *dial)
+/* What dialling by a program takes: somebody who may start one. */
+static int hire(const struct haul_config *cfg, const struct endpoint *dial)
 {
-	return dial && (dial->kind == ENDPOINT_SSH || dial->kind == ENDPOINT_EXEC);
+	bool program = dial && (dial->kind == ENDPOINT_SSH || dial->kind == ENDPOINT_EXEC);
+	return program ? porter_start(dial, cfg) : 0;
 }
-
-static const char *const by_program = "a program carries the connection, it would be confined too";
 
 enum haul_rc sandbox_listener(const struct haul_config *cfg, const struct endpoint *at, const char *dir,
 			      const char *const *sources, size_t source_count, struct haul_err *err)
@@ -205,8 +209,9 @@ enum haul_rc sandbox_receiver(const struct haul_config *cfg, int root, const str
 	*now = (struct sandbox){0};
 	if (!wanted(cfg))
 		return HAUL_OK;
-	if (carried_by_program(dial))
-		return refuse(cfg, 0, by_program, err);
+	int rc = hire(cfg, dial);
+	if (rc < 0)
+		return refuse(cfg, -rc, "no process for the program that carries the connection", err);
 	begin(&p, true, root >= 0 ? SECCOMP_WRITE : 0);
 	if (root >= 0)
 		landlock_allow(&p.files, root, ".", LANDLOCK_ALL);
@@ -224,14 +229,15 @@ enum haul_rc sandbox_sender(const struct haul_config *cfg, const char *const *so
 	*now = in_force;
 	if (!wanted(cfg) || entered)
 		return HAUL_OK;
-	if (carried_by_program(dial))
-		return refuse(cfg, 0, by_program, err);
+	int rc = hire(cfg, dial);
+	if (rc < 0)
+		return refuse(cfg, -rc, "no process for the program that carries the connection", err);
 	begin(&p, true, 0);
 	allow_sources(&p, cfg, sources, source_count);
 	allow_metrics(&p, cfg);
 	allow_dial(&p, dial);
 	entered = true;
-	enum haul_rc rc = enter(&p, cfg, now, err);
-	in_force = *now;
-	return rc;
+	if (enter(&p, cfg, now, err) == HAUL_OK)
+		in_force = *now;
+	return err->rc;
 }

@@ -2,12 +2,12 @@
  * sandbox: what a process of haul may still do once it begins to read from the network: Landlock for files
  * and ports (lib/landlock.h), seccomp for system calls (lib/seccomp.h), both for good and for all it starts.
  *
- *   listener   beneath the directory that holds DIR, and where its sessions open logs; starts nothing but
- * them receiver   beneath DIR alone; no sockets, no programs sender     reads its sources, connects to its
- * port, looks its host up
+ * - listener: beneath the directory that holds DIR, and where its sessions open logs; starts nothing but them
+ * - receiver: beneath DIR alone; no sockets, no programs
+ * - sender: reads its sources, connects to its port, looks its host up
  *
- * A process whose connection is a program's (ssh, exec:) is not confined: the program would be, too. A
- * listener that is to start a producer or consumer confines only its session, after starting it.
+ * A program that carries the connection (ssh, exec:) would be confined, too: lib/porter.h starts it, from
+ * outside. A listener that is to start a producer or consumer confines only its session, after starting it.
  */
 #ifndef HAUL_LIB_SANDBOX_H
 #define HAUL_LIB_SANDBOX_H

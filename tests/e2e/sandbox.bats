@@ -1,6 +1,6 @@
 # The sandbox is on by default, so every suite runs in it. Here: that it really is, what it must not break, and who
 # loses a race for a symbolic link.
-# shellcheck disable=SC2030,SC2031 # a test is a subshell, and means to be
+# shellcheck disable=SC2016,SC2030,SC2031 # $0 is for bash -c; a test is a subshell, and means to be
 
 load helpers
 
@@ -123,16 +123,35 @@ require() {
 	done
 }
 
-@test "a program that carries the connection: it is not confined, and require says so" {
+@test "a program that carries the connection is started from outside, again and again" {
 	mkdir src
 	random_file src/f 1000
-	"$HAUL" send src "exec:touch unconfined; exec '$HAUL' recv --stdio dst"
+	"$HAUL" send "$(require)" --stats src "exec:touch unconfined; exec '$HAUL' recv --stdio dst" 2>err
 	same_tree src dst/src
 	[ -e unconfined ]
-	run "$HAUL" send --sandbox=require src "exec:'$HAUL' recv --stdio other"
-	[ "$status" -eq 1 ]
-	[[ $output == *'--sandbox=require'* ]]
-	[ ! -e other ]
+	grep -Eq "^haul: sandbox: $BOTH\$" err
+	"$HAUL" recv "$(require)" "exec:touch again; exec '$HAUL' send --listen=stdio: src" pulled
+	same_tree src pulled/src
+	[ -e again ]
+
+	random_file big 8000000
+	start_recv --once far
+	start_chaos --cut-after 2M,2M
+	"$HAUL" send "$(require)" --json=send.json big \
+		"exec:echo >>begun; exec bash -c 'exec 3<>/dev/tcp/127.0.0.1/${CHAOS_ADDR##*:}; cat <&3 & cat >&3; wait'"
+	reap "$RECV_PID" 0
+	same_bytes big far/big
+	[ "$(wc -l <begun)" -eq 3 ]
+}
+
+@test "a program that cannot be started, and one that outlives its connection" {
+	echo 1 >f
+	run "$HAUL" send -v --connect=1s -e ./no-such-ssh f host:dir
+	[ "$status" -eq 35 ]
+	[[ $output == *'no-such-ssh'* ]]
+	"$HAUL" send f "exec:echo \$\$ >pid; trap '' TERM; '$HAUL' recv --stdio dst; while :; do sleep 1; done"
+	same_bytes f dst/f
+	not alive "$(<pid)"
 }
 
 @test "a source that is a file, replaced while it is being sent, arrives as it is in the end" {
