@@ -20,6 +20,7 @@ MANDIR  ?= $(PREFIX)/share/man
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
 FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+SYSTEMDDIR ?=
 Q       := $(if $(V),,@)
 say      = @$(if $(V),:,printf '  %-6s %s\n' $(1) '$(2)')
 
@@ -166,17 +167,21 @@ format:
 # ---- install
 
 put = $(if $(wildcard $(1)),$(Q)$(INSTALL) -D -m $(3) $(1) '$(DESTDIR)$(2)')
-install: all
+UNITS := haul@.service haul.socket
+install: all # SYSTEMDDIR=/lib/systemd/system installs units, too
 	$(call put,$(B)/haul,$(BINDIR)/haul,755)
 	$(call put,man/haul.1,$(MANDIR)/man1/haul.1,644)
 	$(call put,man/haul-wire.5,$(MANDIR)/man5/haul-wire.5,644)
 	$(call put,completions/haul.bash,$(BASHDIR)/haul,644)
 	$(call put,completions/_haul,$(ZSHDIR)/_haul,644)
 	$(call put,completions/haul.fish,$(FISHDIR)/haul.fish,644)
+	$(if $(SYSTEMDDIR),$(Q)for u in $(UNITS); do sed 's|/usr/local/bin|$(BINDIR)|' packaging/$$u | \
+	  $(INSTALL) -D -m 644 /dev/stdin '$(DESTDIR)$(SYSTEMDDIR)/'$$u || exit; done)
 
 uninstall:
 	$(Q)cd '$(or $(DESTDIR),/)' && rm -f $(foreach f,$(BINDIR)/haul $(MANDIR)/man1/haul.1 \
-	  $(MANDIR)/man5/haul-wire.5 $(BASHDIR)/haul $(ZSHDIR)/_haul $(FISHDIR)/haul.fish,'./$(f)')
+	  $(MANDIR)/man5/haul-wire.5 $(BASHDIR)/haul $(ZSHDIR)/_haul $(FISHDIR)/haul.fish \
+	  $(if $(SYSTEMDDIR),$(addprefix $(SYSTEMDDIR)/,$(UNITS))),'./$(f)')
 
 clean:
 	$(Q)rm -rf $(B)

@@ -28,6 +28,8 @@
  * it; open directories; final names beneath                  names from elsewhere, and opening them without
  * leaving a directory codec governor digest    zstd per chunk; the level; XXH3-128 of content endpoint dial
  * listen conn command   addresses; making connections; child processes backoff pace clock entropy lockfile
+ * sandbox landlock seccomp    what a process may still do; files and ports; system calls
+ *   porter user        starts ssh from outside the sandbox; giving up root
  * delays with jitter; --bwlimit; time; random bytes events escape err config            what happened; how it
  * is shown; the error table; what was asked wire/  the conversation, sans-I/O frames.def frame     the
  * protocol, once; its structs, encoders and decoders cursor limits err buf    bounded reading and writing;

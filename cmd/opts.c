@@ -556,6 +556,8 @@ static enum haul_rc check(struct parse *p)
 		return rc;
 	if (o->cfg.jobs > JOBS_MAX)
 		return WRONG(p, "--jobs", "%u is more than %u", o->cfg.jobs, JOBS_MAX);
+	if (o->cfg.no_sandbox && o->cfg.sandbox == SANDBOX_REQUIRE)
+		return WRONG(p, "--no-sandbox", "contradicts --sandbox=require");
 	if (o->cfg.port_file && o->peer)
 		return WRONG(p, "--port-file", "is for listening, but %s is dialled", o->peer);
 	return HAUL_OK;

@@ -7,8 +7,10 @@
 #include "cmd/report.h"
 #include "cmd/subcommands.h"
 #include "lib/entropy.h"
+#include "lib/porter.h"
 #include "lib/receiver.h"
 #include "lib/serve.h"
+#include "lib/user.h"
 
 static int run_session(const struct options *o, const uint8_t id[static 16], struct receiver_setup *setup,
 		       struct haul_err *err)
@@ -49,6 +51,8 @@ static bool known(void *ctx, const uint8_t id[static 16], const char *subdir)
 static int pull(const struct options *o, struct haul_err *err)
 {
 	struct endpoint dial;
+	if (o->cfg.user && user_become(o->cfg.user, err) != HAUL_OK)
+		return -1;
 	if (endpoint_parse_peer(o->peer, &dial, err) != HAUL_OK)
 		return -1;
 	uint8_t id[16];
@@ -56,14 +60,19 @@ static int pull(const struct options *o, struct haul_err *err)
 	dial.pull = true;
 	struct receiver_setup setup = {.dial = &dial, .handoff_fd = -1};
 	int status = run_session(o, id, &setup, err);
+	porter_stop();
 	endpoint_free(&dial);
 	return status;
 }
 
 static int serve(struct options *o, struct haul_err *err)
 {
-	struct serve_setup serve = {
-		.cfg = &o->cfg, .role = ROLE_RECEIVER, .session = serve_one, .known = known, .ctx = o};
+	struct serve_setup serve = {.cfg = &o->cfg,
+				    .role = ROLE_RECEIVER,
+				    .session = serve_one,
+				    .known = known,
+				    .dir = o->dir,
+				    .ctx = o};
 	/* one stream has one place to go to */
 	o->cfg.once = o->cfg.once || o->cfg.output || o->cfg.to_cmd;
 	char json[16];

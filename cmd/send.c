@@ -9,6 +9,7 @@
 #include "cmd/subcommands.h"
 #include "lib/entropy.h"
 #include "lib/lockfile.h"
+#include "lib/porter.h"
 #include "lib/sender.h"
 #include "lib/serve.h"
 
@@ -90,6 +91,7 @@ static int push(const struct options *o, struct haul_err *err)
 	int status = report_close(&report, &out);
 	if (lock >= 0)
 		close(lock);
+	porter_stop();
 	endpoint_free(&dial);
 	*err = out.err;
 	return status;
@@ -118,7 +120,13 @@ static int serve_one(void *ctx, struct serve_session *s)
 static int wait_for_receiver(struct options *o, struct haul_err *err)
 {
 	o->cfg.once = true;
-	struct serve_setup serve = {.cfg = &o->cfg, .role = ROLE_SENDER, .session = serve_one, .ctx = o};
+	struct sender_setup s = setup_of(o);
+	struct serve_setup serve = {.cfg = &o->cfg,
+				    .role = ROLE_SENDER,
+				    .session = serve_one,
+				    .sources = s.sources,
+				    .source_count = s.source_count,
+				    .ctx = o};
 	return serve_at(&serve, err);
 }
 

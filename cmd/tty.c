@@ -286,6 +286,21 @@ static void print_stats(struct tty *t, const struct metrics *m)
 	finish_line(t, &l);
 }
 
+static void print_sandbox(struct tty *t, const struct metrics *m)
+{
+	struct line l = {.len = 0};
+	add(&l, "haul: sandbox: ");
+	if (m->sandbox_abi)
+		add(&l, "Landlock ABI %u", m->sandbox_abi);
+	else
+		add(&l, "no Landlock");
+	if (m->sandbox_calls)
+		add(&l, ", %u system calls", m->sandbox_calls);
+	else
+		add(&l, ", any system call");
+	finish_line(t, &l);
+}
+
 static void on_done(struct tty *t, const struct event *ev)
 {
 	clear_live(t);
@@ -293,6 +308,8 @@ static void on_done(struct tty *t, const struct event *ev)
 		print_summary(t, ev->u.done.m, ev->u.done.status, ev->u.done.seconds);
 	if (t->cfg->stats)
 		print_stats(t, ev->u.done.m);
+	if (t->cfg->stats || t->cfg->verbose)
+		print_sandbox(t, ev->u.done.m);
 }
 
 /* The plan is what was asked for: it goes to standard output. */

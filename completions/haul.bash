@@ -114,6 +114,13 @@ _haul()
 	--bwlimit | --bwlimit=)
 		return
 		;;
+	--sandbox | --sandbox=)
+		mapfile -t COMPREPLY < <(compgen -W 'off auto require' -- "$cur")
+		return
+		;;
+	--user | --user=)
+		return
+		;;
 	--jobs | --jobs=)
 		return
 		;;
@@ -136,10 +143,10 @@ _haul()
 	esac
 	case ${COMP_WORDS[1]} in
 	send)
-		opts='-z --compress= --chunk= -n --dry-run -a --archive -r --recursive --partial --links= -C --directory= -u --update --ignore-existing --existing -c --checksum --size-only -W --whole-file --name= --size= --from-cmd= --remove-source-files --vanished= --deadline= --lock --lock-wait= --listen= --port-file= --insecure -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
+		opts='-z --compress= --chunk= -n --dry-run -a --archive -r --recursive --partial --links= -C --directory= -u --update --ignore-existing --existing -c --checksum --size-only -W --whole-file --name= --size= --from-cmd= --remove-source-files --vanished= --deadline= --lock --lock-wait= --listen= --port-file= --insecure -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
 		;;
 	recv)
-		opts='-o --output= --to-cmd= --overwrite= --sync= --quota= --once --max-sessions= --overload= --listen= --stdio --port-file= --insecure -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
+		opts='-o --output= --to-cmd= --overwrite= --sync= --quota= --once --max-sessions= --overload= --listen= --stdio --port-file= --insecure -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --user= --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
 		;;
 	status)
 		opts='--discard= --json -h --help'

@@ -52,34 +52,11 @@ const char *root_name_refused(const char *path, size_t len)
 	return NULL;
 }
 
-/* For kernels and sandboxes without openat2, and for paths longer than the kernel takes at once. */
-static int open_by_steps(int dirfd, const char *path, int flags)
-{
-	char name[NAME_MAX + 1];
-	for (int at = dirfd;;) {
-		size_t n = strcspn(path, "/");
-		bool last = path[n] == '\0';
-		snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : NAME_MAX), path);
-		errno = n > NAME_MAX ? ENAMETOOLONG : EXDEV;
-		int fd = -1;
-		if (n <= NAME_MAX && strcmp(name, "..") != 0)
-			fd = openat(at, name, last ? flags : O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		int sys = errno;
-		if (at != dirfd)
-			close(at);
-		if (fd < 0)
-			return -sys;
-		if (last)
-			return fd;
-		at = fd;
-		path += n + 1;
-	}
-}
-
-int open_beneath(int dirfd, const char *path, int flags)
+static int try_openat2(int dirfd, const char *path, int flags, unsigned mode)
 {
 	struct open_how how = {
 		.flags = (uint64_t)(unsigned)(flags | O_NOFOLLOW | O_CLOEXEC),
+		.mode = mode,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
 	for (int i = 0; i < EAGAIN_TRIES; i++) {
@@ -89,8 +66,43 @@ int open_beneath(int dirfd, const char *path, int flags)
 		if (errno != EAGAIN && errno != EINTR)
 			break;
 	}
-	/* EPERM is what old container sandboxes answer for a call they do not know */
-	if (errno == ENOSYS || errno == EPERM || errno == ENAMETOOLONG || errno == EAGAIN)
-		return open_by_steps(dirfd, path, flags | O_NOFOLLOW | O_CLOEXEC);
 	return -errno;
+}
+
+int open_name(int dirfd, const char *name, int flags, unsigned mode)
+{
+	int fd = try_openat2(dirfd, name, flags, mode);
+	/* EPERM is what old container sandboxes answer for a call they do not know */
+	if (fd != -ENOSYS && fd != -EPERM)
+		return fd;
+	fd = openat(dirfd, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+	return fd < 0 ? -errno : fd;
+}
+
+/* For kernels and containers without openat2, and for paths longer than the kernel takes at once. */
+static int open_by_steps(int dirfd, const char *path, int flags)
+{
+	char name[NAME_MAX + 1];
+	for (int at = dirfd;;) {
+		size_t n = strcspn(path, "/");
+		bool last = path[n] == '\0';
+		snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : NAME_MAX), path);
+		int fd = n > NAME_MAX ? -ENAMETOOLONG : -EXDEV;
+		if (n <= NAME_MAX && strcmp(name, "..") != 0)
+			fd = open_name(at, name, last ? flags : O_PATH | O_DIRECTORY, 0);
+		if (at != dirfd)
+			close(at);
+		if (fd < 0 || last)
+			return fd;
+		at = fd;
+		path += n + 1;
+	}
+}
+
+int open_beneath(int dirfd, const char *path, int flags)
+{
+	int fd = try_openat2(dirfd, path, flags, 0);
+	if (fd == -ENOSYS || fd == -EPERM || fd == -ENAMETOOLONG || fd == -EAGAIN)
+		return open_by_steps(dirfd, path, flags);
+	return fd;
 }

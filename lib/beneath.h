@@ -23,4 +23,8 @@ const char *root_name_refused(const char *path, size_t len);
  * for open(2) without O_CREAT. fd or -errno. Also what the sender reads its sources with. */
 int open_beneath(int dirfd, const char *path, int flags);
 
+/* The same for one name, never followed; mode for O_CREAT, 0 without. Only where there is no openat2 it is
+ * openat. */
+int open_name(int dirfd, const char *name, int flags, unsigned mode);
+
 #endif

@@ -19,6 +19,7 @@ enum links_mode { LINKS_KEEP, LINKS_FOLLOW, LINKS_SKIP };
 enum overwrite_mode { OVERWRITE_YES, OVERWRITE_NO, OVERWRITE_BACKUP };
 enum vanished_mode { VANISHED_WARN, VANISHED_ERROR, VANISHED_IGNORE };
 enum overload_mode { OVERLOAD_REJECT, OVERLOAD_QUEUE };
+enum sandbox_mode { SANDBOX_OFF, SANDBOX_AUTO, SANDBOX_REQUIRE };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_TTY, PROGRESS_PLAIN, PROGRESS_OFF };
 
 struct haul_config {
@@ -61,6 +62,10 @@ struct haul_config {
 	enum overload_mode overload;
 	unsigned overload_queue; /* how many may wait */
 	uint64_t quota;		 /* raw bytes, SIZE_UNSET if none */
+
+	enum sandbox_mode sandbox;
+	bool no_sandbox;  /* --no-sandbox, whatever sandbox says */
+	const char *user; /* recv: NAME[:GROUP] to become once the place to listen at is taken */
 
 	/* the person's side */
 	bool quiet, stats;

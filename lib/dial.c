@@ -18,12 +18,13 @@
 
 #include "lib/clock.h"
 #include "lib/endpoint.h"
+#include "lib/porter.h"
 
 struct dial {
 	struct addrinfo *list, *at; /* TCP: all addresses, and the one being tried */
 	struct conn conn;	    /* in == out == the socket; moves to the caller when connected */
 	uint64_t deadline, wake;    /* of the whole, of this address */
-	char text[128];
+	char text[PORTER_TEXT_MAX];
 };
 
 extern char **environ;
@@ -235,6 +236,16 @@ static int dial_ssh(struct dial *d, const struct endpoint *ep, const struct haul
 	return rc;
 }
 
+/* By the porter, if we are confined: its child is not ours. */
+static int dial_program(struct dial *d, const struct endpoint *ep, const struct haul_config *cfg)
+{
+	if (!porter_runs())
+		return ep->kind == ENDPOINT_SSH ? dial_ssh(d, ep, cfg) : dial_exec(d, ep);
+	int fd = -1, rc = porter_dial(&fd, d->text);
+	d->conn.in = d->conn.out = fd;
+	return rc;
+}
+
 static int dial_adopt(struct dial *d, const struct endpoint *ep)
 {
 	int rc = conn_adopt(ep, &d->conn);
@@ -257,9 +268,8 @@ int dial_start(const struct endpoint *ep, const struct haul_config *cfg, struct 
 	case ENDPOINT_UNIX:
 		return dial_unix(d, ep);
 	case ENDPOINT_SSH:
-		return dial_ssh(d, ep, cfg);
 	case ENDPOINT_EXEC:
-		return dial_exec(d, ep);
+		return dial_program(d, ep, cfg);
 	default:
 		return dial_adopt(d, ep);
 	}

@@ -55,6 +55,7 @@ struct metrics {
 	uint64_t wait_ns[BLOCKED_DISK + 1]; /* time the session spent blocked on each cause */
 	int level;			    /* zstd level in use, 0 = stored */
 	enum blocked_on blocked;
+	unsigned sandbox_abi, sandbox_calls; /* of Landlock, and system calls left; 0: none, no filter */
 };
 
 /* One event. Only the members of its type are read; every pointer is borrowed until emit returns. */

@@ -8,6 +8,7 @@
 #include "lib/holder.h"
 #include "lib/plan.h"
 #include "lib/receiver_impl.h"
+#include "lib/sandbox.h"
 #include "lib/walk.h"
 #include "wire/err.h"
 
@@ -228,14 +229,31 @@ static enum haul_rc open_destination(struct receiver *r, struct haul_err *err)
 	r->dest.single = cfg->output || cfg->to_cmd;
 	if (open_root(cfg, r->set.dir, r->set.subdir, &r->dest.root, &r->dest.only, err) != HAUL_OK)
 		return err->rc;
-	if (r->dest.root) {
-		sweep_run(r->dest.root);
-		return HAUL_OK;
-	}
-	if (sink_open(&r->sink, cfg->to_cmd, cfg->output, err) != HAUL_OK)
-		return err->rc;
-	r->sink_stage = pool_new(&sink_ops, &r->sink, 1, SINK_DEPTH, false);
-	return r->sink_stage ? HAUL_OK : haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start the writer");
+	return r->dest.root ? HAUL_OK : sink_open(&r->sink, cfg->to_cmd, cfg->output, err);
+}
+
+/* Everything that is to be opened or started is; threads are not, for only they would inherit what follows.
+ */
+static enum haul_rc confine(struct receiver *r, struct haul_err *err)
+{
+	struct sandbox now;
+	int root = r->dest.root ? root_fd(r->dest.root) : -1;
+	enum haul_rc rc = sandbox_receiver(r->cfg, root, r->set.dial, &now, err);
+	r->m->sandbox_abi = now.abi;
+	r->m->sandbox_calls = now.calls;
+	return rc;
+}
+
+static enum haul_rc start_stages(struct receiver *r, struct haul_err *err)
+{
+	unsigned jobs = r->cfg->jobs;
+	r->workers = pool_new(&dest_ops, &r->dest, jobs, 2 * jobs + 2, jobs == 1);
+	r->commit = pool_new(&receiver_commit_ops, r, 1, COMMIT_DEPTH, false);
+	if (!r->dest.root)
+		r->sink_stage = pool_new(&sink_ops, &r->sink, 1, SINK_DEPTH, false);
+	if (!r->workers || !r->commit || (!r->dest.root && !r->sink_stage))
+		return haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start workers");
+	return HAUL_OK;
 }
 
 /* Everything an earlier process of this session knew at its last checkpoint. */
@@ -275,12 +293,11 @@ static enum haul_rc set_up(struct receiver *r, struct haul_err *err)
 	}
 	if (dest_init(&r->dest, cfg, r->engine.blocks, r->set.session_id, err) != HAUL_OK)
 		return err->rc;
-	r->workers = pool_new(&dest_ops, &r->dest, cfg->jobs, 2 * cfg->jobs + 2, cfg->jobs == 1);
-	r->commit = pool_new(&receiver_commit_ops, r, 1, COMMIT_DEPTH, false);
-	if (!r->workers || !r->commit)
-		return haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start workers");
-	if (open_destination(r, err) != HAUL_OK)
+	if (open_destination(r, err) != HAUL_OK || confine(r, err) != HAUL_OK ||
+	    start_stages(r, err) != HAUL_OK)
 		return err->rc;
+	if (r->dest.root)
+		sweep_run(r->dest.root);
 	return r->set.resume ? take_up(r, err) : HAUL_OK;
 }
 

@@ -18,13 +18,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/dircache.h"
 #include "lib/place.h"
+#include "lib/seccomp.h"
 
-#define STATE_TRIES 8
-#define DIR_FLAGS   (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define STATE_TRIES  8
+#define NR_FCHMODAT2 452 /* Linux 6.6; the same everywhere */
+#define DIR_FLAGS    (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 struct root {
 	struct root_dir *top; /* the root itself, never in the cache */
@@ -49,12 +52,13 @@ static int dir_make(struct root *root, const char *path, size_t len)
 	if (!parent)
 		return -errno;
 	const char *name = path + up + (up > 0);
-	int fd = -1;
+	int fd;
 	if (mkdirat(parent->fd, name, 0777) == 0 || errno == EEXIST)
-		fd = openat(parent->fd, name, DIR_FLAGS);
-	int rc = fd < 0 ? -errno : fd;
+		fd = open_name(parent->fd, name, DIR_FLAGS, 0);
+	else
+		fd = -errno;
 	root_dir_put(root, parent);
-	return rc;
+	return fd;
 }
 
 /* Recursive through dir_make, at most ROOT_DEPTH_MAX deep. */
@@ -210,9 +214,9 @@ static int state_open(int top)
 {
 	if (mkdirat(top, ROOT_STATE_DIR, 0700) != 0 && errno != EEXIST)
 		return -errno;
-	int fd = openat(top, ROOT_STATE_DIR, DIR_FLAGS);
+	int fd = open_name(top, ROOT_STATE_DIR, DIR_FLAGS, 0);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	struct stat st;
 	int rc = fstat(fd, &st) != 0 ? -errno : 0;
 	if (rc == 0 && st.st_uid != geteuid())
@@ -275,8 +279,7 @@ static int in_state(struct root *root, state_op *op, const char *name, const cha
 static int op_temp_open(int state, const char *name, const char *arg)
 {
 	(void)arg;
-	int fd = openat(state, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	return fd < 0 ? -errno : fd;
+	return open_name(state, name, O_RDWR | O_CREAT | O_EXCL, 0600);
 }
 
 static int op_symlink(int state, const char *name, const char *target)
@@ -345,6 +348,19 @@ static bool mtime_pair(int64_t s, uint32_t ns, struct timespec times[static 2])
 	return ns < 1000000000;
 }
 
+/* By name before Linux 5.8, which knows no other way. */
+static int touch_symlink(int dirfd, const char *name, const struct timespec times[static 2])
+{
+	int fd = open_name(dirfd, name, O_PATH, 0);
+	if (fd < 0)
+		return fd;
+	int sys = utimensat(fd, seccomp_this, times, AT_EMPTY_PATH) != 0 ? errno : 0;
+	close(fd);
+	if (sys == EINVAL)
+		sys = utimensat(dirfd, name, times, AT_SYMLINK_NOFOLLOW) != 0 ? errno : 0;
+	return -sys;
+}
+
 int root_symlink(struct root *root, const char *path, const char *target, int64_t mtime_s, uint32_t mtime_ns)
 {
 	struct timespec times[2];
@@ -357,8 +373,7 @@ int root_symlink(struct root *root, const char *path, const char *target, int64_
 	if (!state)
 		return rc != 0 ? rc : -errno;
 	struct placing p = {.state = state->fd, .temp = aside};
-	if (utimensat(state->fd, aside, times, AT_SYMLINK_NOFOLLOW) != 0)
-		rc = -errno;
+	rc = touch_symlink(state->fd, aside, times);
 	if (rc == 0)
 		rc = change_in_parent(root, path, true, op_place, &p);
 	if (rc != 0)
@@ -387,9 +402,9 @@ static int op_open_file(struct root *root, int dirfd, const char *name, void *ar
 		return rc;
 	if (!S_ISREG(st->st_mode))
 		return S_ISLNK(st->st_mode) ? -ELOOP : place_in_the_way(st->st_mode);
-	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int fd = open_name(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (fstat(fd, st) == 0 && S_ISREG(st->st_mode))
 		return fd;
 	close(fd);
@@ -401,13 +416,36 @@ int root_open_file(struct root *root, const char *path, struct stat *st)
 	return in_parent(root, path, false, op_open_file, st);
 }
 
-/* A directory of ours that an earlier run left read-only must take files again; glibc makes this chmod
- * through an O_PATH descriptor, so a symlink put there meanwhile is not followed. */
+/* The mode of a directory that cannot be opened to be read: through an O_PATH descriptor, so that a symlink
+ * put there meanwhile is not followed. Before Linux 6.6 only by the path of that descriptor (glibc does
+ * that), which the sandbox does not let pass. */
+static int chmod_closed(int dirfd, const char *name, mode_t mode)
+{
+	int fd = open_name(dirfd, name, O_PATH | O_DIRECTORY, 0);
+	if (fd < 0)
+		return fd;
+	long rc = syscall(NR_FCHMODAT2, fd, seccomp_this, mode, AT_EMPTY_PATH);
+	int sys = rc == 0 ? 0 : errno;
+	close(fd);
+	if (sys == ENOSYS)
+		sys = fchmodat(dirfd, name, mode, AT_SYMLINK_NOFOLLOW) != 0 ? errno : 0;
+	return -sys;
+}
+
+/* A directory of ours that an earlier run left read-only must take files again. */
 static int make_usable(int dirfd, const char *name, const struct stat *st)
 {
+	mode_t mode = (st->st_mode & 07777) | 0700;
 	if ((st->st_mode & 0700) == 0700 || st->st_uid != geteuid())
 		return 0;
-	return fchmodat(dirfd, name, (st->st_mode & 07777) | 0700, AT_SYMLINK_NOFOLLOW) != 0 ? -errno : 0;
+	int fd = open_name(dirfd, name, DIR_FLAGS, 0);
+	if (fd == -EACCES)
+		return chmod_closed(dirfd, name, mode);
+	if (fd < 0)
+		return fd;
+	int rc = fchmod(fd, mode) != 0 ? -errno : 0;
+	close(fd);
+	return rc;
 }
 
 static int op_mkdir(struct root *root, int dirfd, const char *name, void *created)
@@ -436,9 +474,9 @@ static int op_dir_meta(struct root *root, int dirfd, const char *name, void *arg
 {
 	(void)root;
 	const struct dir_meta *m = arg;
-	int fd = openat(dirfd, name, DIR_FLAGS);
+	int fd = open_name(dirfd, name, DIR_FLAGS, 0);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	/* set-group-ID and sticky bits are the receiver's own: a peer neither sets nor clears them */
 	struct stat st;
 	int rc = 0;
@@ -476,9 +514,9 @@ void root_tidy(struct root *root)
 
 static int open_regular(int state, const char *name, int flags)
 {
-	int fd = openat(state, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	int fd = open_name(state, name, flags | O_NONBLOCK, flags & O_CREAT ? 0600 : 0);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	struct stat st;
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		return fd;
@@ -498,9 +536,9 @@ int root_state_open(struct root *root, const char *name, int flags)
 		return -EINVAL;
 	if (flags & O_CREAT)
 		return in_state(root, op_open_make, name, NULL);
-	int state = openat(root->top->fd, ROOT_STATE_DIR, DIR_FLAGS);
+	int state = root_state_open_dir(root);
 	if (state < 0)
-		return -errno;
+		return state;
 	int fd = open_regular(state, name, flags);
 	close(state);
 	return fd;
@@ -518,8 +556,7 @@ int root_state_stat(struct root *root, const char *name, struct stat *st)
 
 int root_state_open_dir(struct root *root)
 {
-	int fd = openat(root->top->fd, ROOT_STATE_DIR, DIR_FLAGS);
-	return fd < 0 ? -errno : fd;
+	return open_name(root->top->fd, ROOT_STATE_DIR, DIR_FLAGS, 0);
 }
 
 int root_state_list(struct root *root, void (*fn)(void *ctx, const char *name), void *ctx)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/entropy.h"
+#include "lib/sandbox.h"
 #include "lib/sender_impl.h"
 #include "wire/err.h"
 
@@ -84,6 +85,17 @@ static void stream_end(struct sender *s, struct stream_piece *piece)
 		sender_file_done(s, s->stream);
 }
 
+/* What is beyond the promised size is not sent: to the receiver it would be a violation. */
+static void check_promise(struct sender *s, struct stream_piece *piece)
+{
+	if (piece->len <= s->cfg->stream_size - s->stream_read)
+		return;
+	haul_fail(&piece->err, HAUL_COMMAND, 0, "--size", "the stream is longer than %llu bytes",
+		  (unsigned long long)s->cfg->stream_size);
+	piece->len = 0;
+	piece->end = true;
+}
+
 /* Pieces read become jobs for the workers; the reader gets new ones to fill. */
 static void pump_stream(struct sender *s)
 {
@@ -92,6 +104,7 @@ static void pump_stream(struct sender *s)
 	struct stream_piece *piece;
 	while (!s->stream_ended && !s->outbox_count && !pool_full(s->workers) &&
 	       (piece = pool_take(s->reader))) {
+		check_promise(s, piece);
 		if (piece->len)
 			piece_to_job(s, piece);
 		if (piece->end)
@@ -280,6 +293,41 @@ static const struct pool_ops worker_ops = {source_worker_new, source_worker_free
 
 /* ---- set-up and end ---- */
 
+static enum haul_rc open_source(struct sender *s, struct haul_err *err)
+{
+	const struct haul_config *cfg = s->cfg;
+	if (s->set.stream)
+		return stream_in_open(&s->in, cfg->from_cmd, (uint32_t)cfg->chunk, s->engine.blocks, err);
+	if (walk_new(cfg, s->set.sources, s->set.source_count, &s->walk, err) != HAUL_OK)
+		return err->rc;
+	s->source.walk = s->walk;
+	s->engine.redial_at = UINT64_MAX;
+	return HAUL_OK;
+}
+
+/* The producer runs already, and no thread does: only what begins from now on is bound. */
+static enum haul_rc confine(struct sender *s, struct haul_err *err)
+{
+	struct sandbox now;
+	enum haul_rc rc = sandbox_sender(s->cfg, s->set.sources, s->set.source_count, s->set.dial, &now, err);
+	s->m->sandbox_abi = now.abi;
+	s->m->sandbox_calls = now.calls;
+	return rc;
+}
+
+static enum haul_rc start_stages(struct sender *s, struct haul_err *err)
+{
+	unsigned jobs = s->cfg->jobs;
+	s->workers = pool_new(&worker_ops, &s->source, jobs, 2 * jobs + 2, jobs == 1);
+	if (s->set.stream)
+		s->reader = pool_new(&stream_in_ops, &s->in, 1, STREAM_DEPTH, false);
+	else
+		s->scan = pool_new(&scan_ops, NULL, 1, SCAN_DEPTH, false);
+	if (!s->workers || !(s->reader || s->scan))
+		return haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start workers");
+	return HAUL_OK;
+}
+
 static enum haul_rc set_up(struct sender *s, struct haul_err *err)
 {
 	const struct haul_config *cfg = s->cfg;
@@ -306,23 +354,9 @@ static enum haul_rc set_up(struct sender *s, struct haul_err *err)
 		      automatic ? AUTO_FLOOR : cfg->level_min, cfg->level_max, engine_now_ms());
 	s->m->level = cfg->compress == COMPRESS_NONE ? LEVEL_STORED : s->governor.level;
 	atomic_init(&s->source.level, s->m->level);
-	s->workers = pool_new(&worker_ops, &s->source, cfg->jobs, 2 * cfg->jobs + 2, cfg->jobs == 1);
-	if (!s->workers)
-		return haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start workers");
-	if (s->set.stream) {
-		if (stream_in_open(&s->in, cfg->from_cmd, (uint32_t)cfg->chunk, s->engine.blocks, err) !=
-		    HAUL_OK)
-			return err->rc;
-		s->reader = pool_new(&stream_in_ops, &s->in, 1, STREAM_DEPTH, false);
-		return s->reader ? HAUL_OK
-				 : haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start the reader");
-	}
-	if (walk_new(cfg, s->set.sources, s->set.source_count, &s->walk, err) != HAUL_OK)
+	if (open_source(s, err) != HAUL_OK || confine(s, err) != HAUL_OK)
 		return err->rc;
-	s->source.walk = s->walk;
-	s->engine.redial_at = UINT64_MAX;
-	s->scan = pool_new(&scan_ops, NULL, 1, SCAN_DEPTH, false);
-	return s->scan ? HAUL_OK : haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start the scan");
+	return start_stages(s, err);
 }
 
 static void drop_job(void *ctx, void *job)

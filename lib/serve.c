@@ -15,7 +15,9 @@
 #include "lib/clock.h"
 #include "lib/engine_conn.h"
 #include "lib/entropy.h"
+#include "lib/sandbox.h"
 #include "lib/strangers.h"
+#include "lib/user.h"
 
 #define SESSIONS_MAX	256u
 #define WAITING_MAX	256u
@@ -446,6 +448,14 @@ static int serve_many(const struct serve_setup *setup, int listen_fd, struct hau
 	return status;
 }
 
+/* Everything this process itself opens is open: who we are, and what we and our sessions may still do. */
+static enum haul_rc confine(const struct serve_setup *set, const struct endpoint *ep, struct haul_err *err)
+{
+	if (set->cfg->user && user_become(set->cfg->user, err) != HAUL_OK)
+		return err->rc;
+	return sandbox_listener(set->cfg, ep, set->dir, set->sources, set->source_count, err);
+}
+
 /* ---- one connection ---- */
 
 static enum haul_rc shake_single(struct handoff *h, struct haul_err *err)
@@ -502,6 +512,17 @@ static int serve_single(const struct serve_setup *setup, struct conn conn, struc
 	return status;
 }
 
+static int serve_confined(const struct serve_setup *setup, const struct endpoint *ep, int fd,
+			  struct haul_err *err)
+{
+	if (confine(setup, ep, err) != HAUL_OK)
+		return -1;
+	notify_systemd("READY=1");
+	int status = serve_many(setup, fd, err);
+	notify_systemd("STOPPING=1");
+	return status;
+}
+
 int serve_at(const struct serve_setup *setup, struct haul_err *err)
 {
 	const struct haul_config *cfg = setup->cfg;
@@ -518,14 +539,11 @@ int serve_at(const struct serve_setup *setup, struct haul_err *err)
 		int rc = conn_adopt(&ep, &conn);
 		if (rc < 0)
 			haul_fail(err, HAUL_IO, -rc, ep.text, "cannot be used as a connection");
-		else
+		else if (confine(setup, &ep, err) == HAUL_OK)
 			status = serve_single(setup, conn, err);
 	} else if ((fd = endpoint_listen(&ep, &bound, err)) >= 0) {
-		if (!cfg->port_file || port_file_write(cfg->port_file, bound, err) == HAUL_OK) {
-			notify_systemd("READY=1");
-			status = serve_many(setup, fd, err);
-			notify_systemd("STOPPING=1");
-		}
+		if (!cfg->port_file || port_file_write(cfg->port_file, bound, err) == HAUL_OK)
+			status = serve_confined(setup, &ep, fd, err);
 		endpoint_unlisten(&ep, fd);
 	}
 	free(bound);

@@ -29,6 +29,10 @@ struct serve_setup {
 	int (*session)(void *ctx, struct serve_session *s);
 	/* Does the disk know this session, though no process does? May be NULL. */
 	bool (*known)(void *ctx, const uint8_t id[static 16], const char *subdir);
+	/* What a session will open, for the sandbox of the listener. */
+	const char *dir;
+	const char *const *sources;
+	size_t source_count;
 	/* For the log: something the listener itself noticed (may be NULL). */
 	void (*notice)(void *ctx, const char *text);
 	void *ctx;

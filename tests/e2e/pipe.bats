@@ -174,6 +174,18 @@ send_stream() {
 	clean dst
 }
 
+@test "--size: one byte too many is refused here, before the end and before the receiver sees it" {
+	mkfifo in
+	start_recv dst
+	exec 5<>in
+	printf abc >&5
+	STDIN=in start send "$HAUL" send --size=2 --name=wrong - "$RECV_ADDR"
+	reap "$PID" 15
+	exec 5>&-
+	one_line send.err 'longer than 2 bytes'
+	[ ! -e dst/wrong ]
+}
+
 @test "what a slow producer writes flows on while it is still open" {
 	mkfifo in
 	start_sink

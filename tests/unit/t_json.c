@@ -475,7 +475,8 @@ static void terminal_output(void **state)
 	assert_string_equal(shown(&cfg, out, sizeof out), "");
 	cfg.verbose = 1;
 	assert_string_equal(shown(&cfg, out, sizeof out),
-			    "a\\x1b[2J\nhaul: a\\x1b[2J: failed: Permission denied\nhaul: careful\n");
+			    "a\\x1b[2J\nhaul: a\\x1b[2J: failed: Permission denied\nhaul: careful\n"
+			    "haul: sandbox: no Landlock, any system call\n");
 	cfg.quiet = cfg.stats = true;
 	cfg.progress = PROGRESS_PLAIN;
 	assert_string_equal(shown(&cfg, out, sizeof out), "");
