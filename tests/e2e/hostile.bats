@@ -473,3 +473,19 @@ resident_kb() {
 	same_tree many dst/many
 	empty recv.err
 }
+
+@test "more large files than descriptors, as the user set them and as the system did: all arrive" {
+	local i
+	mkdir large
+	for ((i = 0; i < 150; i++)); do
+		truncate -s 9M "large/$i"
+		printf '%s' "$i" | dd of="large/$i" conv=notrunc status=none
+	done
+	for i in -S -SH; do
+		rm -rf dst/large
+		start recv bash -c 'ulimit "$1" -n 128; exec "$0" recv --once --listen=unix:sock dst' "$HAUL" "$i"
+		"$HAUL" send --connect=5s large unix:sock
+		reap "$PID" 0
+		diff -r large dst/large
+	done
+}
