@@ -97,7 +97,8 @@ struct dest_file *dest_claim(struct dest *d, uint64_t id)
 {
 	pthread_mutex_lock(&d->mu);
 	struct dest_file *f = d->table[id % OPEN_ENTRIES_MAX];
-	bool ours = f && f->id == id && f->state == DEST_WANTED && f->base == BASE_NONE && !f->partial;
+	bool ours = f && f->id == id && f->state == DEST_WANTED && f->base == BASE_NONE && !f->partial &&
+		    !f->stream;
 	if (ours)
 		f->state = DEST_RECEIVING;
 	pthread_mutex_unlock(&d->mu);

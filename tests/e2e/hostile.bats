@@ -491,3 +491,29 @@ resident_kb() {
 		diff -r large dst/large
 	done
 }
+
+# single CASE STATUS REGEX ARGS...: `haul recv ARGS... --once` and this peer: the receiver's end
+single() {
+	start_recv --once --reconnect=200ms "${@:4}"
+	"$TOOLS/peer" dial "$RECV_ADDR" "$1" >"$1.said"
+	reap "$RECV_PID" "$2" || fail "$1: $(<recv.err)" || return
+	[ "$2" -eq 0 ] || one_line recv.err "$3" || fail "$1"
+}
+
+@test "a single file, to a name and to a consumer: only what is complete arrives as such" {
+	local c out
+	for out in -oname --to-cmd='cat >consumed'; do
+		for c in 'data-unknown 12 DATA.for.a.file' 'data-digest 23 1.failed' 'end-digest 23 1.failed' \
+			'end-twice 12 END.of.a.file' 'end-then-data 12 DATA.for.a' 'finish-open 12 FINISH.while' \
+			'hole-stream 12 HOLE.in.a.file' 'pack-stream 12 PACK.carries' 'zstd-unsized 12 another.size' \
+			'end-close 10 link.lost'; do
+			# shellcheck disable=SC2086 # words
+			single $c "$out"
+			[ ! -e name ]
+		done
+		single honest 0 '' "$out"
+		[ ! -e name ] || mv name named
+	done
+	[ "$(<named)" = hello ]
+	[ "$(<consumed)" = hello ]
+}
