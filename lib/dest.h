@@ -68,6 +68,7 @@ struct dest_file {
 	struct chunk_map map; /* state NULL: none */
 	enum dest_base base;
 	int base_fd;	    /* of an older version */
+	unsigned held;	    /* its share of the descriptors in dest.held */
 	bool lazy, fresh;   /* compare only, copy if something differs; something did */
 	uint64_t needs;	    /* chunks asked for after a keep failed */
 	uint64_t have_next; /* first chunk no HAVE has told of yet */
@@ -88,6 +89,8 @@ struct dest {
 	mode_t umask; /* for streams, which have no mode of their own */
 	uint32_t chunk;
 	atomic_uint_fast64_t maps; /* chunks in all maps: bounds their memory */
+	atomic_uint_fast64_t held; /* descriptors of wanted files, kept from the offer on */
+	uint64_t held_max;	   /* beyond it a file is received whole, and without a journal */
 	uint8_t compare;
 	uint16_t flags;
 	uint8_t session[16];

@@ -240,6 +240,17 @@ static bool map_file(struct dest *d, struct dest_file *f)
 	return true;
 }
 
+/* May a file keep n descriptors open until it is committed? */
+static bool may_hold(struct dest *d, struct dest_file *f, unsigned n)
+{
+	if (atomic_fetch_add(&d->held, n) + n > d->held_max) {
+		atomic_fetch_sub(&d->held, n);
+		return false;
+	}
+	f->held += n;
+	return true;
+}
+
 /* A large file, or a stream, gets a journal, and perhaps finds one. */
 static int open_partial(struct dest *d, struct dest_file *f)
 {
@@ -273,6 +284,8 @@ static int open_partial(struct dest *d, struct dest_file *f)
 static void open_old(struct dest *d, struct dest_file *f)
 {
 	struct stat st;
+	if (!may_hold(d, f, 1))
+		return;
 	f->base_fd = root_open_file(d->root, f->path, &st);
 	if (f->base_fd < 0 || st.st_size == 0 || !map_file(d, f))
 		return;
@@ -306,7 +319,7 @@ static struct frame_verdict prepare(struct dest *d, struct dest_file *f)
 	bool large = f->size >= PARTIAL_MIN_BYTES || f->stream;
 	if (!d->root)
 		return say(PLAN_SEND);
-	if (large && (f->stream || map_file(d, f))) {
+	if (large && (f->stream || map_file(d, f)) && (may_hold(d, f, 2) || f->stream)) {
 		int rc = open_partial(d, f);
 		if (rc < 0)
 			return rc == -EBUSY ? say_failed(HAUL_BUSY, EBUSY) : say_errno(rc);
