@@ -230,3 +230,56 @@ snapshot() {
 		mkdir dst/victim
 	done
 }
+
+# swapped HOW K CMD...: CMD, with dst/victim exchanged for a link to the outside at its K-th call with a path. False
+# when it made fewer calls.
+swapped() {
+	local how=$1 k=$2
+	shift 2
+	rm -rf dst total
+	mkdir -p dst/victim
+	ln -s "$PWD/outside" dst/link
+	"$@" || true
+	[ "$(<total)" -ge "$k" ]
+}
+
+naive() {
+	"$TOOLS/swapper" "$how" "$k" dst/victim dst/link total "$TOOLS/flipper" --naive dst/victim 1
+}
+
+# With one worker and one thread less the order of the calls is the same each time.
+received() {
+	"$HAUL" send --jobs=1 --connect=5s src/victim "exec:exec '$TOOLS/swapper' $how $k dst/victim dst/link total \
+		'$HAUL' recv $options --jobs=1 --json=recv.json --stdio dst" 2>send.err
+}
+
+@test "a symbolic link in the way at each single call with a path: nothing gets outside" {
+	local how k options led_astray=0
+	mkdir -p src/victim/sub outside/sub
+	echo 1 >src/victim/f
+	echo 2 >src/victim/sub/f
+	ln -s target src/victim/sub/l
+	echo keep >outside/f
+
+	# the attack works
+	for ((k = 1; k < 100; k++)); do
+		swapped stay "$k" naive || break
+		if [ -e outside/naive0 ]; then
+			led_astray=$((led_astray + 1))
+			rm outside/naive0
+		fi
+	done
+	[ "$led_astray" -gt 0 ]
+	snapshot outside >before
+
+	for how in once stay; do
+		for options in --sandbox=auto --no-sandbox; do
+			for ((k = 1; k < 400; k++)); do
+				swapped "$how" "$k" received || break
+				snapshot outside | diff before - || fail "$how at call $k of $(<total), $options"
+			done
+			[ "$k" -gt 30 ]
+			same_tree src/victim dst/victim # the last one was spared
+		done
+	done
+}
