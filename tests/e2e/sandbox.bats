@@ -211,10 +211,10 @@ snapshot() {
 
 	# the attack works: a careless writer is led astray
 	start flipper "$TOOLS/flipper" dst/victim dst/link
-	"$TOOLS/flipper" --naive dst/victim 100000
+	"$TOOLS/flipper" --naive dst/victim 5000000 outside/naive
 	stop "$PID" 0
-	[ "$(find outside -name 'naive*' | wc -l)" -gt 0 ]
-	find outside dst -name 'naive*' -delete
+	[ -e outside/naive ]
+	rm -f outside/naive dst/victim/naive
 	snapshot outside >before
 
 	# with the sandbox and, since it must not be needed for this, without
@@ -244,7 +244,7 @@ swapped() {
 }
 
 naive() {
-	"$TOOLS/swapper" "$how" "$k" dst/victim dst/link total "$TOOLS/flipper" --naive dst/victim 1
+	"$TOOLS/swapper" "$how" "$k" dst/victim dst/link total "$TOOLS/flipper" --naive dst/victim 1 none
 }
 
 # With one worker and one thread less the order of the calls is the same each time.
@@ -264,9 +264,9 @@ received() {
 	# the attack works
 	for ((k = 1; k < 100; k++)); do
 		swapped stay "$k" naive || break
-		if [ -e outside/naive0 ]; then
+		if [ -e outside/naive ]; then
 			led_astray=$((led_astray + 1))
-			rm outside/naive0
+			rm outside/naive
 		fi
 	done
 	[ "$led_astray" -gt 0 ]
