@@ -375,7 +375,7 @@ resumed() {
 	local whole first total from before cold='' sender
 	set=resume
 	[[ -f $data/resume && $(stat -c %s "$data/resume") == $((resume_mb << 20)) ]] ||
-		"$gen" rand "$data/resume" "$resume_mb" || return
+		{ rm -f "$data/resume" && "$gen" rand "$data/resume" "$resume_mb"; } || return
 	rm -rf "$dest" && mkdir -p "$dest"
 	cool
 	new_receiver || return
