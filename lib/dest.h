@@ -160,6 +160,8 @@ void dest_file_free(struct dest *d, struct dest_file *f);
 /* Records why a file will not be committed; the first reason stays. */
 void dest_fail(struct dest_file *f, enum haul_rc rc, int sys);
 
+/* The tag of this session's temporary files, with its lock held from now on; NULL with errno set. */
+const char *dest_tag(struct dest *d);
 /* A temporary file of this session; as root_temp_open. */
 int dest_temp_open(struct dest *d, char name[static ROOT_TEMP_MAX]);
 

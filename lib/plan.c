@@ -199,6 +199,7 @@ static struct frame_verdict plan_entry(struct dest *d, const char *path, const s
 {
 	int rc;
 	bool created, dry = d->flags & FLAG_DRY_RUN;
+	const char *tag;
 	if (e->type == ENTRY_DIR || e->type == ENTRY_SYMLINK) {
 		struct frame_verdict v = left_alone(d, path, e);
 		if (v.action != PLAN_SEND)
@@ -219,8 +220,11 @@ static struct frame_verdict plan_entry(struct dest *d, const char *path, const s
 	case ENTRY_SYMLINK:
 		if (!dry)
 			atomic_store_explicit(&d->wrote, true, memory_order_relaxed);
-		return dry ? say(PLAN_DONE)
-			   : say_errno(root_symlink(d->root, path, target, e->mtime_s, e->mtime_ns));
+		if (dry)
+			return say(PLAN_DONE);
+		tag = dest_tag(d);
+		return say_errno(!tag ? -errno
+				      : root_symlink(d->root, tag, path, target, e->mtime_s, e->mtime_ns));
 	default: /* ENTRY_DIR_END */
 		return dry ? say(PLAN_DONE) : say_errno(remember_dir(d, path, e));
 	}

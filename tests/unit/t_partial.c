@@ -350,7 +350,7 @@ static void committed_leaves_nothing(void **state)
 	(void)state;
 	make_partial();
 	struct partial *p = open_it();
-	assert_int_equal(root_commit(root, p->part, head.path, false, false), 0);
+	assert_int_equal(root_commit(root, "t", p->part, head.path, false, false), 0);
 	partial_close(root, p, true);
 	assert_int_equal(names(), 0);
 	assert_int_equal(access("dst/a/big", F_OK), 0);
