@@ -116,7 +116,8 @@ int dest_finish(struct dest *d)
 {
 	int rc = d->dirs_fd >= 0 ? plan_apply_dirs(d) : 0;
 	dest_tidy(d);
-	if (rc == 0 && d->root && d->cfg->sync != SYNC_NONE && atomic_load(&d->wrote) &&
+	/* also what was found unchanged: a run that was killed may have named it and not have synced it */
+	if (rc == 0 && d->root && d->cfg->sync != SYNC_NONE && atomic_load(&d->unsynced) &&
 	    syncfs(root_fd(d->root)) < 0)
 		rc = -errno;
 	return rc;

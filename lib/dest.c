@@ -172,8 +172,6 @@ int dest_open_temp(struct dest *d, struct dest_file *f)
 	int fd = dest_temp_open(d, f->temp);
 	if (fd < 0)
 		f->temp[0] = '\0';
-	else
-		atomic_store_explicit(&d->wrote, true, memory_order_relaxed);
 	return fd;
 }
 

@@ -99,7 +99,8 @@ struct dest {
 	bool taken_single;
 	atomic_uint_fast64_t temp_number;
 	bool abandon_streams; /* the session is over: nobody can go on with its stream */
-	atomic_bool wrote;    /* something was made or changed */
+	/* something was made or changed, or found as a run that died may have left it */
+	atomic_bool unsynced;
 
 	uint64_t dirs_failed; /* whose mode or times could not be set */
 	int dirs_fd; /* temporary record of directories whose mode and time are set at the end; -1 none */
