@@ -510,6 +510,18 @@ int root_state_open(struct root *root, const char *name, int flags)
 	return fd;
 }
 
+int root_state_rename(struct root *root, const char *from, const char *to)
+{
+	if (!temp_name_ok(from, ROOT_TEMP_MAX) || !temp_name_ok(to, ROOT_TEMP_MAX))
+		return -EINVAL;
+	int state = root_state_open_dir(root);
+	if (state < 0)
+		return state;
+	int rc = renameat(state, from, state, to) != 0 ? -errno : 0;
+	close(state);
+	return rc;
+}
+
 int root_state_stat(struct root *root, const char *name, struct stat *st)
 {
 	int state = root_state_open_dir(root);

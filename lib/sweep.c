@@ -134,6 +134,20 @@ static void sweep_transfer(struct sweep *s, const char *id)
 	close(fd);
 }
 
+/* A renewed journal that never took its place; who is about to do that holds the old one. */
+static void sweep_renewed(struct sweep *s, const char *name, const char *id)
+{
+	char journal[ROOT_TEMP_MAX];
+	snprintf(journal, sizeof journal, "%.40s.j", id);
+	if (holder_held(s->root, journal))
+		return;
+	int fd = holder_mark(s->root, journal, O_RDWR);
+	if (fd >= 0 || fd == -ENOENT)
+		drop(s, name);
+	if (fd >= 0)
+		close(fd);
+}
+
 static bool part_of_transfer(const char *name, char id[static ROOT_TEMP_MAX])
 {
 	return inventory_id(name, ".part", id) || inventory_id(name, ".j", id) ||
@@ -149,6 +163,8 @@ static void sweep_name(struct sweep *s, const char *name)
 		sweep_temp(s, name);
 	else if (is_tagged(name) && strcmp(name + TAG_DIGITS, ".session") == 0)
 		sweep_session(s, name);
+	else if (inventory_id(name, ".j" PARTIAL_RENEWED, id))
+		sweep_renewed(s, name, id);
 	else if (part_of_transfer(name, id) && strcmp(s->id, id) != 0)
 		sweep_transfer(s, memcpy(s->id, id, sizeof id));
 }

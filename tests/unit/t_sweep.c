@@ -186,6 +186,27 @@ static void killed_holder(void **state)
 	}
 }
 
+/* Killed between writing a journal anew and giving it the place of the old one. */
+static void renewed_journal(void **state)
+{
+	(void)state;
+	char renewed[ROOT_TEMP_MAX];
+	struct partial *p = begin("renewed", true);
+	snprintf(renewed, sizeof renewed, "%.40s" PARTIAL_RENEWED, p->journal);
+	put(renewed);
+	assert_int_equal(sweep_run(root), 0);
+	partial_close(root, p, false);
+	assert_int_equal(sweep_run(root), 1);
+	assert_false(there(renewed));
+	p = begin("renewed", false);
+	assert_true(p->resumed);
+	put(renewed);
+	assert_int_equal(root_temp_unlink(root, p->part), 0);
+	partial_close(root, p, true);
+	assert_int_equal(sweep_run(root), 1);
+	assert_true(state_is_gone());
+}
+
 static void half_a_transfer(void **state)
 {
 	(void)state;
@@ -326,11 +347,17 @@ static void contention(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(nothing),	     TEST(orphans),
-		TEST(not_ours),	     TEST(live_session),
-		TEST(tags_differ),   TEST(transfers),
-		TEST(killed_holder), TEST(half_a_transfer),
-		TEST(bounded),	     TEST(symlinks_go_with_their_session),
+		TEST(nothing),
+		TEST(orphans),
+		TEST(not_ours),
+		TEST(live_session),
+		TEST(tags_differ),
+		TEST(transfers),
+		TEST(killed_holder),
+		TEST(renewed_journal),
+		TEST(half_a_transfer),
+		TEST(bounded),
+		TEST(symlinks_go_with_their_session),
 		TEST(contention),
 	};
 	return cmocka_run_group_tests_name("sweep", tests, NULL, NULL);
