@@ -13,7 +13,7 @@ power_setup() {
 	disk=$(mktemp -d /dev/shm/haul-power.XXXXXX 2>/dev/null || mktemp -d "$BATS_TEST_TMPDIR/power.XXXXXX")
 	mkdir "$disk/mnt" old src
 	mnt=$disk/mnt
-	cuts=0 told=0
+	cuts=0 told=0 kept=0
 }
 
 power_teardown() {
@@ -67,7 +67,7 @@ recv_under() {
 	rm -f port recv.json
 	# shellcheck disable=SC2086 # words
 	start recv "$@" "$HAUL" recv --listen=127.0.0.1:0 --port-file=port --once --json=recv.json --reconnect=0s \
-		${RECV_ARGS-} ${target:-"$mnt/dst"}
+		${RECV_ARGS-} ${target:-$mnt/dst}
 	RECV_PID=$PID RECV_ADDR=
 	local end=$((SECONDS + AWAIT_SECONDS))
 	while [ ! -s port ] && alive "$RECV_PID"; do
@@ -92,9 +92,9 @@ names_whole() {
 		cmp -s "$mnt/dst/$path" "$path" || cmp -s "$mnt/dst/$path" "old/${path#src/}" ||
 			fail "torn: $path, $(stat -c %s "$mnt/dst/$path") bytes" || return
 	done < <(cd "$mnt/dst" && find . -path ./.haul -prune -o -type f -printf '%P\0')
-	for path in old/*; do
-		[ -f "$mnt/dst/src/${path#old/}" ] || fail "gone: ${path#old/}" || return
-	done
+	while IFS= read -r -d '' path; do
+		[ -f "$mnt/dst/src/$path" ] || fail "gone: $path" || return
+	done < <(cd old && find . -type f -printf '%P\0')
 }
 
 # Every file the receiver called committed is there, byte for byte.
@@ -114,6 +114,7 @@ converges() {
 	send_it
 	reap "$RECV_PID" 0 || return
 	[ "$SENT" -eq 0 ] || fail "the run after the cut: exit $SENT" "$(<send.err)" || return
+	kept=$((kept + $(json_field send.json 'done' kept_bytes)))
 	disk_cut
 	same_tree src "$mnt/dst/src" || return
 	clean "$mnt/dst"
