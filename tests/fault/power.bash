@@ -81,7 +81,7 @@ recv_under() {
 send_it() {
 	SENT=0
 	rm -f send.json
-	"$HAUL" send --connect=2s --reconnect=0s --json=send.json -z none "$@" src "$RECV_ADDR" \
+	"$HAUL" send --connect=500ms --retry-delay=100ms..200ms --reconnect=0s --json=send.json -z none "$@" src "$RECV_ADDR" \
 		>send.out 2>send.err </dev/null 3>&- || SENT=$?
 }
 

@@ -1,8 +1,9 @@
 /*
- * syscut [-k] [-n N] [-c FILE] DIR COMMAND...: runs COMMAND with all its threads and children under ptrace
- * and counts the system calls that change something beneath DIR. At the N-th, before it is made, the file
- * system of DIR loses its power (see powercut) and COMMAND is killed; with -k it is only killed. FILE gets
- * the number of calls.
+ * syscut [-k | -s BYTES] [-n N] [-c FILE] DIR COMMAND...: runs COMMAND with all its threads and children
+ * under ptrace and counts the system calls that change something beneath DIR. At the N-th, before it is made,
+ * the file system of DIR loses its power (see powercut) and COMMAND is killed; with -k it is only killed.
+ * With -s BYTES only writes are counted, and the N-th falls short: BYTES at most, and COMMAND goes on. FILE
+ * gets the number of calls.
  *
  * Exits with 77 after a cut, else as COMMAND does; 125 when it cannot work itself.
  */
@@ -11,6 +12,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,6 +54,7 @@ static int dir_fd = -1;
 static pid_t command;
 static long calls, at;
 static bool only_kill;
+static uint64_t shorten; /* to so many bytes; 0: not */
 
 static bool beneath(pid_t tid, uint64_t fd)
 {
@@ -78,7 +82,22 @@ static bool counts(pid_t tid)
 		i++;
 	if (i == n || !beneath(tid, s.args[s.nr == SYS_symlinkat ? 1 : 0]))
 		return false;
+	if (shorten)
+		return (s.nr == SYS_write || s.nr == SYS_pwrite64) && s.args[2] > shorten;
 	return (s.nr != SYS_openat && s.nr != SYS_openat2) || creates(tid, &s);
+}
+
+/* The third argument of the call that tid is about to make. */
+static void fall_short(pid_t tid)
+{
+#ifdef __x86_64__
+	if (ptrace(PTRACE_POKEUSER, tid, (void *)offsetof(struct user_regs_struct, rdx), (void *)shorten) ==
+	    0)
+		return;
+#endif
+	perror("syscut: cannot shorten a call");
+	kill(command, SIGKILL);
+	_exit(EXIT_SELF);
 }
 
 static void cut(void)
@@ -99,8 +118,11 @@ static bool stopped(pid_t tid, int status)
 {
 	int sig = WSTOPSIG(status), event = status >> 16;
 	if (sig == (SIGTRAP | 0x80)) {
-		if (counts(tid) && ++calls == at)
+		bool there = counts(tid) && ++calls == at;
+		if (there && !shorten)
 			return true;
+		if (there)
+			fall_short(tid);
 		sig = 0;
 	} else if (event == EVENT_STOP && sig != SIGTRAP) {
 		ptrace(PTRACE_LISTEN, tid, NULL, NULL);
@@ -155,9 +177,11 @@ int main(int argc, char **argv)
 {
 	const char *count = NULL;
 	char path[PATH_MAX];
-	for (int c; (c = getopt(argc, argv, "+kn:c:")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "+ks:n:c:")) != -1;) {
 		if (c == 'k')
 			only_kill = true;
+		else if (c == 's')
+			shorten = strtoull(optarg, NULL, 10);
 		else if (c == 'n')
 			at = atol(optarg);
 		else if (c == 'c')
@@ -166,7 +190,7 @@ int main(int argc, char **argv)
 			return EXIT_SELF;
 	}
 	if (argc - optind < 2 || !(dir = realpath(argv[optind], path))) {
-		fprintf(stderr, "usage: syscut [-k] [-n N] [-c FILE] DIR COMMAND...\n");
+		fprintf(stderr, "usage: syscut [-k | -s BYTES] [-n N] [-c FILE] DIR COMMAND...\n");
 		return EXIT_SELF;
 	}
 	dir_len = strlen(dir);
