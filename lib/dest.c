@@ -187,14 +187,21 @@ void dest_fail_errno(struct dest_file *f, int sys)
 	dest_fail(f, haul_rc_from_errno(sys), sys);
 }
 
-int dest_temp_open(struct dest *d, char name[static ROOT_TEMP_MAX])
+const char *dest_tag(struct dest *d)
 {
 	pthread_mutex_lock(&d->mark_mu);
 	if (d->mark_fd < 0)
 		d->mark_fd = sweep_begin(d->root, d->tag);
 	int rc = d->mark_fd;
 	pthread_mutex_unlock(&d->mark_mu);
-	return rc < 0 ? rc : root_temp_open(d->root, d->tag, atomic_fetch_add(&d->temp_number, 1), name);
+	errno = rc < 0 ? -rc : 0;
+	return rc < 0 ? NULL : d->tag;
+}
+
+int dest_temp_open(struct dest *d, char name[static ROOT_TEMP_MAX])
+{
+	const char *tag = dest_tag(d);
+	return tag ? root_temp_open(d->root, tag, atomic_fetch_add(&d->temp_number, 1), name) : -errno;
 }
 
 int dest_open_temp(struct dest *d, struct dest_file *f)
@@ -202,8 +209,6 @@ int dest_open_temp(struct dest *d, struct dest_file *f)
 	int fd = dest_temp_open(d, f->temp);
 	if (fd < 0)
 		f->temp[0] = '\0';
-	else
-		atomic_store_explicit(&d->wrote, true, memory_order_relaxed);
 	return fd;
 }
 
@@ -235,8 +240,10 @@ int dest_set_meta(const struct dest *d, const struct dest_file *f, int fd)
 
 int dest_give_name(struct dest *d, struct dest_file *f)
 {
-	int rc = root_commit(d->root, f->temp, f->path, d->cfg->overwrite == OVERWRITE_NO,
-			     d->cfg->overwrite == OVERWRITE_BACKUP);
+	const char *tag = dest_tag(d);
+	int rc = !tag ? -errno
+		      : root_commit(d->root, tag, f->temp, f->path, d->cfg->overwrite == OVERWRITE_NO,
+				    d->cfg->overwrite == OVERWRITE_BACKUP);
 	if (rc == 0)
 		f->temp[0] = '\0';
 	return rc;

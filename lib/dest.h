@@ -107,7 +107,8 @@ struct dest {
 	bool taken_single;
 	atomic_uint_fast64_t temp_number;
 	bool abandon_streams; /* the session is over: nobody can go on with its stream */
-	atomic_bool wrote;    /* something was made or changed */
+	/* something was made or changed, or found as a run that died may have left it */
+	atomic_bool unsynced;
 
 	uint64_t dirs_failed; /* whose mode or times could not be set */
 	int dirs_fd; /* temporary record of directories whose mode and time are set at the end; -1 none */
@@ -172,6 +173,8 @@ void dest_file_free(struct dest *d, struct dest_file *f);
 /* Records why a file will not be committed; the first reason stays. */
 void dest_fail(struct dest_file *f, enum haul_rc rc, int sys);
 
+/* The tag of this session's temporary files, with its lock held from now on; NULL with errno set. */
+const char *dest_tag(struct dest *d);
 /* A temporary file of this session; as root_temp_open. */
 int dest_temp_open(struct dest *d, char name[static ROOT_TEMP_MAX]);
 

@@ -30,14 +30,15 @@ struct journal_header {
 	uint32_t mode;
 	bool stream;
 	uint64_t salt;
+	uint64_t boot; /* not written: the reader's or writer's own (lib/boot.h) */
 	uint16_t path_len;
 	char path[PATH_MAX_BYTES + 1];
 };
 
 enum journal_type {
 	JOURNAL_CHUNK = 1, /* offset, length, digest: this chunk is on disk */
-	JOURNAL_LINK =
-		2, /* offset of the link, length of the stream: all of it is on disk; epoch in digest[0..7] */
+	JOURNAL_LINK = 2, /* offset of the link, length of the stream: all of it is on disk; its sum so far */
+	JOURNAL_LOOSE = 3, /* a LINK of what was written but not synced: counts in the boot it was made in */
 };
 
 struct journal_record {

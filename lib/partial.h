@@ -3,6 +3,7 @@
  *
  *   .haul/OWNER-HASH.part   the bytes, at their final offsets
  *   .haul/OWNER-HASH.j      the journal: which chunks of it are on disk, with their digests
+ *   .haul/OWNER-HASH.j.new  the journal of another version of the file, about to replace it
  *
  * OWNER names who may continue it, HASH the path; a stream is named by its session instead, because only that
  * very sender still has the bytes that are missing. The journal is locked as long as a session works on the
@@ -19,6 +20,8 @@
 
 #include "lib/journal.h"
 #include "lib/root.h"
+
+#define PARTIAL_RENEWED ".new"
 
 /* Smaller files are simply sent again. */
 #define PARTIAL_MIN_BYTES  (8u << 20)

@@ -197,8 +197,8 @@ static struct frame_verdict left_alone(struct dest *d, const char *path, const s
 static struct frame_verdict plan_entry(struct dest *d, const char *path, const struct frame_entry *e,
 				       const char *target)
 {
-	int rc;
 	bool created, dry = d->flags & FLAG_DRY_RUN;
+	const char *tag;
 	if (e->type == ENTRY_DIR || e->type == ENTRY_SYMLINK) {
 		struct frame_verdict v = left_alone(d, path, e);
 		if (v.action != PLAN_SEND)
@@ -212,15 +212,13 @@ static struct frame_verdict plan_entry(struct dest *d, const char *path, const s
 	case ENTRY_DIR:
 		if (dry)
 			return say(PLAN_DONE);
-		rc = root_mkdir(d->root, path, &created);
-		if (rc == 0 && created)
-			atomic_store_explicit(&d->wrote, true, memory_order_relaxed);
-		return say_errno(rc);
+		return say_errno(root_mkdir(d->root, path, &created));
 	case ENTRY_SYMLINK:
-		if (!dry)
-			atomic_store_explicit(&d->wrote, true, memory_order_relaxed);
-		return dry ? say(PLAN_DONE)
-			   : say_errno(root_symlink(d->root, path, target, e->mtime_s, e->mtime_ns));
+		if (dry)
+			return say(PLAN_DONE);
+		tag = dest_tag(d);
+		return say_errno(!tag ? -errno
+				      : root_symlink(d->root, tag, path, target, e->mtime_s, e->mtime_ns));
 	default: /* ENTRY_DIR_END */
 		return dry ? say(PLAN_DONE) : say_errno(remember_dir(d, path, e));
 	}
@@ -270,7 +268,6 @@ static int open_partial(struct dest *d, struct dest_file *f)
 	free(h);
 	if (rc < 0)
 		return rc;
-	atomic_store_explicit(&d->wrote, true, memory_order_relaxed);
 	f->fd = f->partial->fd;
 	f->seed = f->partial->head.seed;
 	memcpy(f->temp, f->partial->part, sizeof f->temp);
@@ -421,6 +418,8 @@ static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, c
 	if (why)
 		return why;
 	struct frame_verdict v = decide(d, path, *len, &e);
+	if (!(d->flags & FLAG_DRY_RUN))
+		atomic_store_explicit(&d->unsynced, true, memory_order_relaxed);
 	*p = (struct dest_planned){.action = v.action, .type = e.type, .size = e.size};
 	if (v.action == PLAN_SEND && !(d->flags & FLAG_DRY_RUN)) {
 		struct dest_file *f = file_new(&e, id, d->only ? d->only : path);
