@@ -31,9 +31,10 @@
  * delays with jitter; --bwlimit; time; random bytes events escape err config            what happened; how it
  * is shown; the error table; what was asked wire/  the conversation, sans-I/O frames.def frame     the
  * protocol, once; its structs, encoders and decoders cursor limits err buf    bounded reading and writing;
- * every bound; failures; blocks of bytes seal handshake       one record; the opening of a connection credit
- * ring channel  the window; what may be replayed; one connection link link_impl link_clock  the link above
- * them; what time does to it session              the life cycle
+ * every bound; failures; blocks of bytes seal noise
+ * credentials handshake handshake_sealed handshake_impl       one record; Noise; keys; the opening of a
+ * connection credit ring channel  the window; what may be replayed; one connection link link_impl link_clock
+ * the link above them; what time does to it session              the life cycle
  */
 #include <errno.h>
 #include <fcntl.h>
