@@ -133,6 +133,15 @@ void handshake_respond_with(struct handshake *hs, const struct hello *mine, cons
 	hs_expect(hs, HS_PREFIX, PREFIX_BYTES);
 }
 
+void handshake_session_id(const struct handshake *hs, uint8_t id[static 16])
+{
+	if (handshake_is_sealed(hs))
+		crypto_generichash(id, 16, hs->attach.session, sizeof hs->attach.session, hs->owner,
+				   sizeof hs->owner);
+	else
+		memcpy(id, hs->attach.session, 16);
+}
+
 bool handshake_is_sealed(const struct handshake *hs)
 {
 	return hs->mode != AUTH_NONE;

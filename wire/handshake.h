@@ -112,6 +112,10 @@ enum wire_rc handshake_initiate_with(struct handshake *hs, const struct hello *m
 void handshake_respond_with(struct handshake *hs, const struct hello *mine, const struct credentials *own,
 			    const uint8_t ephemeral[static AUTH_KEY_BYTES]);
 
+/* Responder, from HS_DECIDE on: the session's id as this side keeps it. With keys it is bound to the owner,
+ * so that nobody else can ask for it; without, it is the one in ATTACH. */
+void handshake_session_id(const struct handshake *hs, uint8_t id[static 16]);
+
 /* Is it one that encrypts? */
 bool handshake_is_sealed(const struct handshake *hs);
 /* Must out be sent before the peer says more? In mode 0 it may wait for the answer. */
