@@ -24,7 +24,8 @@ static int run_session(const struct options *o, const uint8_t id[static 16], str
 	setup->cfg = &o->cfg;
 	setup->dir = o->dir;
 	setup->bus = &report.bus;
-	setup->session_id = id;
+	if (!setup->session_id)
+		setup->session_id = id;
 	setup->signal_fd = signals_open();
 	receiver_run(setup, &out);
 	*err = out.err;
@@ -34,17 +35,22 @@ static int run_session(const struct options *o, const uint8_t id[static 16], str
 /* In the process of a session that the listener has admitted. */
 static int serve_one(void *ctx, struct serve_session *s)
 {
+	const struct options *o = ctx;
 	struct receiver_setup setup = {.first = s->first, .handoff_fd = s->handoff_fd};
 	struct haul_err err = {0};
 	setup.resume = s->resume;
+	setup.session_id = s->bound_id;
+	setup.owner = o->cfg.auth ? s->owner : NULL;
 	if (s->subdir[0])
 		setup.subdir = s->subdir;
-	return run_session(ctx, s->id, &setup, &err);
+	return run_session(o, s->id, &setup, &err);
 }
 
-static bool known(void *ctx, const uint8_t id[static 16], const char *subdir)
+static bool known(void *ctx, const uint8_t id[static 16], const uint8_t owner[static OWNER_BYTES],
+		  const char *subdir)
 {
 	const struct options *o = ctx;
+	(void)owner;
 	return receiver_knows(&o->cfg, o->dir, subdir[0] ? subdir : NULL, id);
 }
 
