@@ -87,7 +87,8 @@ static void stream_end(struct sender *s, struct stream_piece *piece)
 /* Pieces read become jobs for the workers; the reader gets new ones to fill. */
 static void pump_stream(struct sender *s)
 {
-	if (!s->stream || !s->stream->wanted)
+	/* after a stop what is read is no use, and after FINISH it has no place */
+	if (!s->stream || !s->stream->wanted || s->stopped)
 		return;
 	struct stream_piece *piece;
 	while (!s->stream_ended && !s->outbox_count && !pool_full(s->workers) &&
@@ -205,7 +206,7 @@ static enum haul_rc sender_pump(void *self)
 		size_t before = s->engine.link.ring.count;
 		if (sender_outbox_drain(s) && s->scan)
 			sender_pump_scan(s);
-		if (sender_outbox_drain(s) && s->again_count)
+		if (sender_outbox_drain(s) && s->again_count && !s->stopped)
 			sender_offer_again(s);
 		if (sender_outbox_drain(s))
 			sender_pump_done(s);
@@ -234,7 +235,8 @@ static size_t sender_fds(void *self, int fds[static ENGINE_ROLE_FDS_MAX])
 	fds[n++] = pool_fd(s->workers);
 	if (s->scan)
 		fds[n++] = pool_fd(s->scan);
-	if (s->reader && s->stream && s->stream->wanted && !s->stream_ended && !pool_full(s->workers))
+	if (s->reader && s->stream && s->stream->wanted && !s->stream_ended && !s->stopped &&
+	    !pool_full(s->workers))
 		fds[n++] = pool_fd(s->reader);
 	return n;
 }
