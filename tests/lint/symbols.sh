@@ -19,6 +19,7 @@ allowed() {
 	lib/listen.o) echo 'open|l?stat|rename|renameat2|unlink' ;;   # unix socket, port file
 	lib/conn.o) echo 'open' ;;                                # /dev/null for a child
 	lib/keys.o) echo 'open|openat|fstatat' ;;                 # key files
+	lib/boot.o) echo 'open' ;;                                # /proc: the boot's name, a process's start
 	lib/lockfile.o) echo 'open' ;;                            # --lock
 	lib/sandbox.o) echo 'open' ;;                             # Landlock rules
 	cmd/*) echo 'open|fopen|rename|renameat2?|unlink|l?stat|realpath|mkdir' ;; # files named by options
