@@ -219,3 +219,31 @@ tell() {
 	[ "$ends" -gt 0 ]
 	echo "# $cuts cuts at $(<count) calls: $ends went on to the end, $((cuts - ends)) failed and said so (seed $seed)" >&3
 }
+
+# What a file system kept of bytes that nobody synced is anything; the size is there, the journal says they are.
+@test "a pipe that was written without syncs is not continued after a boot" {
+	local sender part addr
+	random_file in 30000000
+	mkdir dst
+	target='-o dst/out' RECV_ARGS=--sync=none recv_under
+	addr=$RECV_ADDR
+	STDIN=in start send "$HAUL" send --bwlimit=8M --reconnect=5s --retry-delay=20ms..50ms -z none - "$addr"
+	sender=$PID
+	recorded() { [ "$(stat -c %s dst/.haul/*.j)" -ge 320 ]; }
+	await recorded
+	kill -9 "$RECV_PID"
+	reap "$RECV_PID"
+	part=$(echo dst/.haul/*.part)
+	head -c 100000 /dev/zero | dd of="$part" conv=notrunc status=none
+	echo 00000000-1111-2222-3333-444444444444 >boot
+	start recv unshare -m bash -c 'mount --bind boot /proc/sys/kernel/random/boot_id && exec "$@"' - \
+		"$HAUL" recv --listen="$addr" --once -o dst/out
+	RECV_PID=$PID
+	reap "$sender"
+	[ "$REAPED" -ne 0 ]
+	one_line send.err
+	kill -TERM "$RECV_PID" 2>/dev/null || true
+	reap "$RECV_PID"
+	grep -q 'cannot be taken up' recv.err
+	[ ! -e dst/out ]
+}
