@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 /* The same in all processes of one boot, another in the next. Where the kernel does not tell, another in
- * every process: then nothing of an earlier one is believed. */
+ * every process: then nothing of an earlier one is believed. To be called once before entering a sandbox. */
 uint64_t boot_id(void);
 
 /* When a process began, in clock ticks since boot; 0 when there is none or it cannot be told. */

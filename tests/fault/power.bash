@@ -4,6 +4,16 @@
 SCALE=${FAULT_SCALE:-1}
 disk= # scratch directory: image, model (the image every round begins with), mnt
 
+# sometimes N: the stride of a sweep that is full only where there is time for it
+sometimes() {
+	echo $((SCALE > 1 ? 1 : $1))
+}
+
+# How often a full sweep is made: the moments between the calls of other threads differ.
+passes() {
+	seq $(((SCALE + 9) / 10))
+}
+
 # Memory where there is some: a real disk would only make the real syncs below the image wait.
 power_setup() {
 	[ "$(id -u)" -eq 0 ] || skip "POWER CUTS NOT TESTED: needs root"
@@ -87,9 +97,10 @@ send_it() {
 
 # Every name in dst is whole: of the tree that is sent or of the one that was there; what was there still is.
 names_whole() {
-	local path
+	local path was
 	while IFS= read -r -d '' path; do
-		cmp -s "$mnt/dst/$path" "$path" || cmp -s "$mnt/dst/$path" "old/${path#src/}" ||
+		was=${path#src/} # or its backup
+		cmp -s "$mnt/dst/$path" "$path" || cmp -s "$mnt/dst/$path" "old/${was%\~}" ||
 			fail "torn: $path, $(stat -c %s "$mnt/dst/$path") bytes" || return
 	done < <(cd "$mnt/dst" && find . -path ./.haul -prune -o -type f -printf '%P\0')
 	while IFS= read -r -d '' path; do
