@@ -49,10 +49,10 @@ struct dest_file {
 
 	enum dest_state state; /* under the table's lock */
 
-	pthread_mutex_t mu; /* guards fd, temp, code, sys while workers write */
+	pthread_mutex_t mu; /* guards fd, temp, sys and setting code while workers write */
 	int fd;
 	char temp[ROOT_TEMP_MAX]; /* "" when there is none */
-	uint16_t code;		  /* reason it will not be committed, 0 so far */
+	_Atomic uint16_t code;	  /* reason it will not be committed, 0 so far; read without it */
 	uint16_t sys;
 
 	/* wire thread */
