@@ -12,10 +12,10 @@ interrupted() {
 	proxy=$PID
 	start send "$HAUL" send -q -z none --jobs=1 --chunk="$2" "${@:3}" "$1" "$CHAOS_ADDR"
 	await occupies dst $((size * 7 / 16 - $2)) || return
-	stop "$RECV_PID" 143 || return
 	kill -KILL "$PID" "$proxy"
 	reap "$PID" 137 || return
 	reap "$proxy" 137 || return
+	stop "$RECV_PID" 143 || return
 	RECORDED=$(recorded dst "$2")
 	[ "$RECORDED" -ge $((size / 4)) ] && [ "$RECORDED" -lt "$size" ] && [ ! -e "dst/$name" ] ||
 		fail "$RECORDED of $size bytes recorded" || return
