@@ -48,6 +48,7 @@ struct server {
 	size_t waiting_count;
 	uint8_t superseded[SUPERSEDED_MAX][16];
 	size_t superseded_count; /* in all: the ring's next place */
+	size_t cut_off;		 /* sessions that did not end in time, and could not say so */
 	uint64_t accept_at;	 /* not before, ms: descriptors ran out */
 	bool served_one, done;
 	int status, signal;
@@ -315,6 +316,7 @@ static void reap(struct server *s)
 			s->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 			if (WIFSIGNALED(status) && !s->signal)
 				notice(s, "a session's process died");
+			s->cut_off += WIFSIGNALED(status) && s->signal;
 			s->done |= s->set->cfg->once;
 		}
 	}
@@ -489,9 +491,15 @@ static int serve_many(const struct serve_setup *setup, int listen_fd, struct hau
 	close(s->signal_fd);
 	int status = setup->cfg->once ? s->status : 0;
 	if (s->signal) { /* said by the shell, not by us: an idle listener has nothing to report */
+		status = 128 + s->signal;
+		if (s->cut_off) {
+			haul_fail(err, HAUL_SIGNAL, 0, NULL,
+				  "%zu unfinished session%s cut off; run the same command again to continue",
+				  s->cut_off, s->cut_off == 1 ? "" : "s");
+			status = -1; /* to be reported */
+		}
 		err->rc = HAUL_SIGNAL;
 		err->signal = s->signal;
-		status = 128 + s->signal;
 	}
 	free(s);
 	return status;
