@@ -27,11 +27,11 @@
  * the state directory; what nobody wants any more root dircache place      the destination: all paths beneath
  * it; open directories; final names beneath                  names from elsewhere, and opening them without
  * leaving a directory codec governor digest    zstd per chunk; the level; XXH3-128 of content endpoint dial
- * listen conn command   addresses; making connections; child processes backoff pace clock entropy lockfile
- * delays with jitter; --bwlimit; time; random bytes events escape err config            what happened; how it
- * is shown; the error table; what was asked wire/  the conversation, sans-I/O frames.def frame     the
- * protocol, once; its structs, encoders and decoders cursor limits err buf    bounded reading and writing;
- * every bound; failures; blocks of bytes seal noise
+ * listen conn command   addresses; making connections; child processes auth       whom to talk to, and what
+ * each may do backoff pace clock entropy lockfile delays with jitter; --bwlimit; time; random bytes events
+ * escape err config            what happened; how it is shown; the error table; what was asked wire/  the
+ * conversation, sans-I/O frames.def frame     the protocol, once; its structs, encoders and decoders cursor
+ * limits err buf    bounded reading and writing; every bound; failures; blocks of bytes seal noise
  * credentials handshake handshake_sealed handshake_impl       one record; Noise; keys; the opening of a
  * connection credit ring channel  the window; what may be replayed; one connection link link_impl link_clock
  * the link above them; what time does to it session              the life cycle

@@ -21,11 +21,11 @@ enum vanished_mode { VANISHED_WARN, VANISHED_ERROR, VANISHED_IGNORE };
 enum overload_mode { OVERLOAD_REJECT, OVERLOAD_QUEUE };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_TTY, PROGRESS_PLAIN, PROGRESS_OFF };
 
-struct credentials;
+struct auth;
 
 struct haul_config {
 	/* both sides: whom to talk to; NULL: anybody, unencrypted */
-	const struct credentials *auth;
+	const struct auth *auth;
 
 	/* both sides: link and clocks */
 	uint64_t window, ring;
