@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cmd/auth.h"
 #include "cmd/help.h"
 #include "cmd/opts.h"
 #include "cmd/report.h"
@@ -111,7 +112,7 @@ int recv_main(int argc, char **argv)
 		if (o.help) {
 			help_subcommand(stdout, CMD_RECV);
 			status = 0;
-		} else {
+		} else if (auth_load(&o, &err) == HAUL_OK) {
 			status = o.peer ? pull(&o, &err) : serve(&o, &err);
 		}
 	}
@@ -119,6 +120,7 @@ int recv_main(int argc, char **argv)
 		report_failure(&err);
 		status = haul_exit_status(&err);
 	}
+	auth_unload(&o);
 	opts_free(&o);
 	return die_by(&err, status);
 }

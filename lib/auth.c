@@ -1,6 +1,5 @@
 #include "lib/auth.h"
 
-#include <assert.h>
 #include <sodium.h>
 #include <string.h>
 
@@ -57,14 +56,16 @@ struct auth *auth_new_peers(const char *realm, const uint8_t secret[static AUTH_
 	return a;
 }
 
-void auth_add_peer(struct auth *a, const uint8_t pub[static AUTH_KEY_BYTES], const uint8_t *key,
+bool auth_add_peer(struct auth *a, const uint8_t pub[static AUTH_KEY_BYTES], const uint8_t *key,
 		   const struct auth_rights *rights)
 {
 	size_t i = a->credentials.count;
-	assert(i < a->room);
+	if (i >= a->room)
+		return false;
 	credential_from_peer(&a->credential[i], pub, key);
 	a->rights[i] = *rights;
 	a->credentials.count++;
+	return true;
 }
 
 struct auth *auth_new_peer(const char *realm, const uint8_t secret[static AUTH_KEY_BYTES],

@@ -33,7 +33,8 @@ struct auth *auth_new_peer(const char *realm, const uint8_t secret[static AUTH_K
 
 /* A listener for up to `room` peers, which are added one by one. */
 struct auth *auth_new_peers(const char *realm, const uint8_t secret[static AUTH_KEY_BYTES], size_t room);
-void auth_add_peer(struct auth *a, const uint8_t pub[static AUTH_KEY_BYTES], const uint8_t *key,
+/* False when there is no more room. */
+bool auth_add_peer(struct auth *a, const uint8_t pub[static AUTH_KEY_BYTES], const uint8_t *key,
 		   const struct auth_rights *rights);
 void auth_free(struct auth *a); /* NULL is fine */
 

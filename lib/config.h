@@ -25,7 +25,10 @@ struct auth;
 
 struct haul_config {
 	/* both sides: whom to talk to; NULL: anybody, unencrypted */
-	const struct auth *auth;
+	struct auth *auth;
+
+	const char *key_file, *key_fd;		      /* where auth comes from, as typed */
+	const char *identity, *peer_key, *peers_file; /* likewise */
 
 	/* both sides: link and clocks */
 	uint64_t window, ring;
