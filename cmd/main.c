@@ -7,7 +7,9 @@
  *   main         this table of subcommands
  *   send recv    what the two modes do, from operands to exit status
  *   status       what is unfinished in a directory
+ *   key          making and showing keys
  *   opts         the option table (opts.def) and its parser
+ *   auth         the keys of a run, from files to what the engine asks
  *   units words  numbers as the user writes them; splitting and comparing words
  *   help         help texts, generated from the tables
  *   complete     shell completions and the OPTIONS of the man page, generated likewise
@@ -32,6 +34,7 @@
  *   endpoint dial listen conn command    addresses; making connections; child processes
  *   sandbox landlock seccomp     what a process may still do; files and ports; system calls
  *   porter user          starts ssh from outside the sandbox; giving up root
+ *   auth keys            whom to talk to, and what each may do; key files
  *   backoff pace clock entropy lockfile  delays with jitter; --bwlimit; time; random bytes; one at a time
  *   events escape err config     what happened; how it is shown; the error table; what was asked
  * wire/  the conversation, sans-I/O
@@ -91,9 +94,11 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } subcommands[] = {
-	{"send", send_main},	     {"recv", recv_main},	    {"status", status_main},
-	{"help", help_main_command}, {"--help", help_main_command}, {"-h", help_main_command},
-	{"--version", version_main}, {"-V", version_main},	    {"__complete", complete_main},
+	{"send", send_main},	     {"recv", recv_main},
+	{"status", status_main},     {"key", key_main},
+	{"help", help_main_command}, {"--help", help_main_command},
+	{"-h", help_main_command},   {"--version", version_main},
+	{"-V", version_main},	     {"__complete", complete_main},
 	{"__options", options_main},
 };
 

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/auth.h"
 #include "lib/clock.h"
 #include "lib/entropy.h"
 
@@ -272,7 +273,8 @@ static void open_handshake(struct engine *e)
 	struct wire_err err = {0};
 	uint8_t ephemeral[AUTH_KEY_BYTES];
 	entropy_fill(ephemeral, sizeof ephemeral);
-	enum wire_rc rc = handshake_initiate_with(e->hs, &hello, &attach, e->set.cfg->auth, ephemeral, &err);
+	enum wire_rc rc = handshake_initiate_with(e->hs, &hello, &attach, auth_credentials(e->set.cfg->auth),
+						  ephemeral, &err);
 	sodium_memzero(ephemeral, sizeof ephemeral);
 	if (rc == WIRE_OK) {
 		set_opening(e, e->hs);

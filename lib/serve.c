@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/auth.h"
 #include "lib/clock.h"
 #include "lib/engine_conn.h"
 #include "lib/entropy.h"
@@ -30,6 +31,7 @@ struct child {
 	pid_t pid; /* 0: free */
 	int socket;
 	uint8_t id[16];
+	uint8_t owner[OWNER_BYTES];
 };
 
 struct waiting {
@@ -106,7 +108,7 @@ static void respond(struct handoff *h, const struct haul_config *cfg, const stru
 {
 	uint8_t ephemeral[AUTH_KEY_BYTES];
 	entropy_fill(ephemeral, sizeof ephemeral);
-	handshake_respond_with(&h->hs, hello, cfg->auth, ephemeral);
+	handshake_respond_with(&h->hs, hello, auth_credentials(cfg->auth), ephemeral);
 	sodium_memzero(ephemeral, sizeof ephemeral);
 }
 
@@ -207,6 +209,7 @@ static void start_session(struct server *s, struct handoff *h, const char *subdi
 	}
 	s->child[slot] = (struct child){.pid = pid, .socket = pair[0]};
 	handshake_session_id(&h->hs, s->child[slot].id);
+	memcpy(s->child[slot].owner, h->hs.owner, OWNER_BYTES);
 	s->children++;
 	s->served_one = true;
 	moved_handoff(h);
@@ -271,6 +274,24 @@ static bool was_superseded(const struct server *s, const uint8_t id[static 16])
 	return false;
 }
 
+/* Why this owner may not begin a session now, or NULL. */
+static const char *forbidden(const struct server *s, const struct handoff *h, enum haul_rc *rc)
+{
+	const struct auth_rights *rights = auth_rights_of(s->set->cfg->auth, h->hs.owner);
+	unsigned sessions = 0;
+	if (!rights)
+		return NULL;
+	*rc = HAUL_POLICY;
+	if (rights->read_only && s->set->role == ROLE_RECEIVER)
+		return "this key may not send";
+	for (size_t i = 0; i < SESSIONS_MAX; i++)
+		sessions += s->child[i].pid && memcmp(s->child[i].owner, h->hs.owner, OWNER_BYTES) == 0;
+	*rc = HAUL_BUSY;
+	return rights->max_sessions && sessions >= rights->max_sessions
+		       ? "this key has as many sessions as it may"
+		       : NULL;
+}
+
 /* ATTACH has come: route it. h moves on. */
 static void route(struct server *s, struct handoff *h)
 {
@@ -280,6 +301,8 @@ static void route(struct server *s, struct handoff *h)
 	uint8_t id[16];
 	handshake_session_id(&h->hs, id);
 	struct child *c = child_of(s, id);
+	enum haul_rc rc;
+	const char *why = c ? NULL : forbidden(s, h, &rc);
 	if (a->role == s->set->role) {
 		refuse(h, (uint16_t)haul_rc_status(HAUL_POLICY),
 		       s->set->role == ROLE_RECEIVER ? "this side only receives" : "this side only sends");
@@ -291,6 +314,8 @@ static void route(struct server *s, struct handoff *h)
 		}
 	} else if (was_superseded(s, id)) {
 		refuse(h, (uint16_t)haul_rc_status(HAUL_BUSY), SUPERSEDED);
+	} else if (why) {
+		refuse(h, (uint16_t)haul_rc_status(rc), why);
 	} else if (!a->fresh && !(s->set->known && s->set->known(s->set->ctx, id, h->hs.owner, subdir))) {
 		refuse(h, REASON_NO_SESSION, "no such session");
 	} else if (may_start(s) && !s->waiting_count) {
