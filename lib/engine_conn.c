@@ -80,20 +80,6 @@ void engine_conn_lost(struct engine *e, const char *cause, const char *side)
 
 /* ---- attaching ---- */
 
-static struct hello own_hello(void)
-{
-	struct hello h = {
-		.minor_min = PROTOCOL_MINOR_MIN,
-		.minor_max = PROTOCOL_MINOR,
-		.offered = FEATURES_KNOWN,
-		.max_body = RECORD_BODY_MAX_BYTES,
-		.credit = EARLY_CREDIT_BYTES,
-	};
-	entropy_fill(h.instance, sizeof h.instance);
-	return h;
-}
-
-/* What the handshake has to say goes out before the link's bytes. */
 static void set_opening(struct engine *e, struct handshake *hs)
 {
 	memcpy(e->opening + e->opening_len, hs->out, hs->out_len);
@@ -260,7 +246,7 @@ static void open_handshake(struct engine *e)
 		engine_conn_lost(e, "out of memory", "local");
 		return;
 	}
-	struct hello hello = own_hello();
+	struct hello hello = handoff_hello();
 	struct frame_attach attach = {
 		.role = (uint8_t)e->set.ops->role,
 		.fresh = !e->was_up,
@@ -349,16 +335,6 @@ uint64_t engine_conn_deadline(const struct engine *e)
 
 /* ---- being handed connections ---- */
 
-/* Says no to one connection; the session and its present connection go on. */
-static void turn_away(struct handoff *h, uint16_t code, const char *why)
-{
-	handshake_refuse(&h->hs, code, why);
-	ssize_t n = write(h->conn.out, h->hs.out, h->hs.out_len);
-	(void)n; /* if it does not fit at once nobody is listening */
-	conn_close(&h->conn, 0);
-	handshake_wipe(&h->hs);
-}
-
 enum haul_rc engine_adopt(struct engine *e, struct handoff *h)
 {
 	struct wire_err err = {0};
@@ -367,8 +343,10 @@ enum haul_rc engine_adopt(struct engine *e, struct handoff *h)
 	enum wire_rc rc = link_resumable(&e->link, received, &err);
 	if (rc != WIRE_OK) {
 		/* perhaps only dialled before the present connection and accepted after it */
-		turn_away(h, (uint16_t)haul_rc_status(rc == WIRE_LOST ? HAUL_NO_RESUME : HAUL_PROTOCOL),
-			  err.check);
+		handoff_refuse(h, (uint16_t)haul_rc_status(rc == WIRE_LOST ? HAUL_NO_RESUME : HAUL_PROTOCOL),
+			       err.check);
+		conn_close(&h->conn, 0);
+		handshake_wipe(hs);
 		return HAUL_OK;
 	}
 	if (e->conn_open) /* the newer connection fences the older */
@@ -398,47 +376,4 @@ void engine_conn_accept(struct engine *e)
 		rc = handoff_receive(e->set.handoff_fd, h);
 	}
 	free(h);
-}
-
-int handoff_send(int socket, const struct handoff *h)
-{
-	union {
-		char buf[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {0};
-	struct iovec iov = {(void *)(uintptr_t)h, sizeof *h};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.buf,
-			     .msg_controllen = sizeof control.buf};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	*c = (struct cmsghdr){
-		.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-	memcpy(CMSG_DATA(c), &h->conn.in, sizeof(int));
-	return sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
-}
-
-int handoff_receive(int socket, struct handoff *h)
-{
-	union {
-		char buf[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {0};
-	struct iovec iov = {h, sizeof *h};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.buf,
-			     .msg_controllen = sizeof control.buf};
-	ssize_t n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	if (n < 0)
-		return -errno;
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	if ((size_t)n != sizeof *h || !c || c->cmsg_type != SCM_RIGHTS)
-		return -EPIPE; /* the listener is gone */
-	int fd;
-	memcpy(&fd, CMSG_DATA(c), sizeof fd);
-	h->conn = (struct conn){.in = fd, .out = fd};
-	/* the spans of the handshake look into its own buffer, which has moved with it */
-	h->hs.attach.subdir = (struct span){NULL, 0};
-	return 0;
 }

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +14,7 @@
 
 #include "lib/auth.h"
 #include "lib/clock.h"
-#include "lib/engine_conn.h"
-#include "lib/entropy.h"
+#include "lib/handoff.h"
 #include "lib/sandbox.h"
 #include "lib/strangers.h"
 #include "lib/user.h"
@@ -63,60 +61,11 @@ static void notice(struct server *s, const char *text)
 		s->set->notice(s->set->ctx, text);
 }
 
-static void forget_handoff(struct handoff *h)
-{
-	if (h) {
-		conn_close(&h->conn, 0);
-		handshake_wipe(&h->hs);
-	}
-	free(h);
-}
-
-/* It lives on in another process, with its socket and its keys. */
-static void moved_handoff(struct handoff *h)
-{
-	close(h->conn.in);
-	handshake_wipe(&h->hs);
-	free(h);
-}
-
-/* The answer is short and goes to a fresh socket: if it does not fit at once, nobody is listening. */
-static void send_answer(struct handoff *h)
-{
-	ssize_t n = write(h->conn.out, h->hs.out, h->hs.out_len);
-	(void)n;
-	shutdown(h->conn.out, SHUT_WR);
-	/* unread bytes would turn our close into a reset that overtakes the answer */
-	char rest[4096];
-	while (read(h->conn.in, rest, sizeof rest) > 0)
-		;
-}
-
-/* M2 goes out before ATTACH comes in. */
-static bool answer_now(struct handoff *h)
-{
-	if (!handshake_out_is_due(&h->hs))
-		return true;
-	ssize_t n = write(h->conn.out, h->hs.out, h->hs.out_len);
-	bool whole = n == (ssize_t)h->hs.out_len;
-	handshake_sent(&h->hs, h->hs.out_len);
-	return whole;
-}
-
-/* Begins as responder with what this side is configured with. */
-static void respond(struct handoff *h, const struct haul_config *cfg, const struct hello *hello)
-{
-	uint8_t ephemeral[AUTH_KEY_BYTES];
-	entropy_fill(ephemeral, sizeof ephemeral);
-	handshake_respond_with(&h->hs, hello, auth_credentials(cfg->auth), ephemeral);
-	sodium_memzero(ephemeral, sizeof ephemeral);
-}
-
+/* Says no, and is done with it. */
 static void refuse(struct handoff *h, uint16_t code, const char *text)
 {
-	handshake_refuse(&h->hs, code, text);
-	send_answer(h);
-	forget_handoff(h);
+	handoff_refuse(h, code, text);
+	handoff_free(h);
 }
 
 /* ---- sessions ---- */
@@ -132,17 +81,17 @@ static struct child *child_of(struct server *s, const uint8_t id[static 16])
 static void close_all(struct server *s)
 {
 	for (size_t i = 0; i < STRANGERS_MAX; i++)
-		forget_handoff(s->strangers.place[i].h);
+		handoff_free(s->strangers.place[i].h);
 	for (size_t i = 0; i < SESSIONS_MAX; i++)
 		if (s->child[i].pid)
 			close(s->child[i].socket);
 	for (size_t i = 0; i < s->waiting_count; i++)
-		forget_handoff(s->waiting[i].h);
+		handoff_free(s->waiting[i].h);
 }
 
 static void drop_stranger(struct stranger *st)
 {
-	forget_handoff(st->h);
+	handoff_free(st->h);
 	st->h = NULL;
 }
 
@@ -212,7 +161,7 @@ static void start_session(struct server *s, struct handoff *h, const char *subdi
 	memcpy(s->child[slot].owner, h->hs.owner, OWNER_BYTES);
 	s->children++;
 	s->served_one = true;
-	moved_handoff(h);
+	handoff_moved(h);
 }
 
 static bool may_start(const struct server *s)
@@ -233,7 +182,7 @@ static void let_wait(struct server *s, struct handoff *h, const char *subdir)
 	for (size_t i = 0; i < s->waiting_count; i++) {
 		struct waiting *w = &s->waiting[i];
 		if (same_session(w->h, h)) {
-			forget_handoff(w->h); /* it dialled again: it keeps its place */
+			handoff_free(w->h); /* it dialled again: it keeps its place */
 			w->h = h;
 			return;
 		}
@@ -308,7 +257,7 @@ static void route(struct server *s, struct handoff *h)
 		       s->set->role == ROLE_RECEIVER ? "this side only receives" : "this side only sends");
 	} else if (c) {
 		if (handoff_send(c->socket, h) == 0) {
-			moved_handoff(h);
+			handoff_moved(h);
 		} else {
 			refuse(h, REASON_NO_SESSION, "the session has just ended");
 		}
@@ -352,38 +301,22 @@ static void reap(struct server *s)
 
 static void hear(struct server *s, struct stranger *st)
 {
+	struct wire_err err = {0};
 	struct handoff *h = st->h;
-	while (h->hs.state != HS_DECIDE) {
-		uint8_t b[512];
-		size_t want = handshake_need(&h->hs);
-		ssize_t n = read(h->conn.in, b, want < sizeof b ? want : sizeof b);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		struct wire_err err = {0};
-		enum wire_rc rc = n > 0 ? handshake_feed(&h->hs, b, (size_t)n, &err) : WIRE_NOT_HAUL;
-		if (rc == WIRE_OK || rc == WIRE_MORE) {
-			if (answer_now(h))
-				continue;
-			rc = WIRE_NOT_HAUL;
-		}
-		if (h->hs.out_len || rc == WIRE_AUTH) /* an orderly end tells a keyed peer: wrong key */
-			send_answer(h);
+	enum wire_rc rc = handoff_hear(h, &err);
+	if (rc == WIRE_OK) {
+		st->h = NULL;
+		route(s, h);
+	} else if (rc != WIRE_MORE) {
 		drop_stranger(st);
-		return;
 	}
-	st->h = NULL;
-	route(s, h);
 }
 
 static void greet(struct server *s, struct conn conn, const struct origin *from)
 {
-	struct handoff *h = calloc(1, sizeof *h);
-	if (!h) {
-		conn_close(&conn, 0);
+	struct handoff *h = handoff_new(conn, s->set->cfg, &s->hello);
+	if (!h)
 		return;
-	}
-	h->conn = conn;
-	respond(h, s->set->cfg, &s->hello);
 	struct stranger *st = strangers_place(&s->strangers, from);
 	drop_stranger(st);
 	strangers_settle(&s->strangers, st, h, from, clock_now_ms());
@@ -486,19 +419,6 @@ static int block_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static struct hello listener_hello(void)
-{
-	struct hello h = {
-		.minor_min = PROTOCOL_MINOR_MIN,
-		.minor_max = PROTOCOL_MINOR,
-		.offered = FEATURES_KNOWN,
-		.max_body = RECORD_BODY_MAX_BYTES,
-		.credit = EARLY_CREDIT_BYTES,
-	};
-	entropy_fill(h.instance, sizeof h.instance);
-	return h;
-}
-
 static int serve_many(const struct serve_setup *setup, int listen_fd, struct haul_err *err)
 {
 	struct server *s = calloc(1, sizeof *s);
@@ -508,7 +428,7 @@ static int serve_many(const struct serve_setup *setup, int listen_fd, struct hau
 	}
 	s->set = setup;
 	s->listen_fd = listen_fd;
-	s->hello = listener_hello();
+	s->hello = handoff_hello();
 	s->signal_fd = block_signals();
 	while (!s->done && !(s->signal && !s->children))
 		turn(s);
@@ -540,52 +460,42 @@ static enum haul_rc confine(const struct serve_setup *set, const struct endpoint
 
 /* ---- one connection ---- */
 
-static enum haul_rc shake_single(struct handoff *h, struct haul_err *err)
+static enum haul_rc hear_single(struct handoff *h, struct haul_err *err)
 {
 	uint64_t deadline = clock_now_ms() + STRANGER_MS;
-	while (h->hs.state != HS_DECIDE) {
+	struct wire_err w = {0};
+	enum wire_rc rc = WIRE_MORE;
+	while (rc == WIRE_MORE) {
 		uint64_t now = clock_now_ms();
 		struct pollfd p = {h->conn.in, POLLIN, 0};
 		if (now >= deadline || poll(&p, 1, (int)(deadline - now)) == 0)
 			return haul_fail(err, HAUL_CONNECT, 0, "stdio", "the peer said nothing in time");
-		uint8_t b[512];
-		size_t want = handshake_need(&h->hs);
-		ssize_t n = read(h->conn.in, b, want < sizeof b ? want : sizeof b);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			continue;
-		if (n <= 0)
-			return haul_fail(err, HAUL_CONNECT, n ? errno : 0, "stdio",
-					 "closed before the handshake");
-		struct wire_err w = {0};
-		enum wire_rc rc = handshake_feed(&h->hs, b, (size_t)n, &w);
-		if ((rc == WIRE_OK || rc == WIRE_MORE) && answer_now(h))
-			continue;
-		send_answer(h);
-		return haul_fail(err,
-				 rc == WIRE_VERSION ? HAUL_VERSION
-				 : rc == WIRE_AUTH  ? HAUL_AUTH
-						    : HAUL_PROTOCOL,
-				 0, "stdio", "%s", w.check ? w.check : "cannot be answered");
+		rc = handoff_hear(h, &w);
 	}
-	return HAUL_OK;
+	if (rc == WIRE_OK)
+		return HAUL_OK;
+	if (!w.check)
+		return haul_fail(err, HAUL_CONNECT, 0, "stdio", "closed before the handshake");
+	return haul_fail(err,
+			 rc == WIRE_VERSION ? HAUL_VERSION
+			 : rc == WIRE_AUTH  ? HAUL_AUTH
+					    : HAUL_PROTOCOL,
+			 0, "stdio", "%s", w.check);
 }
 
 static int serve_single(const struct serve_setup *setup, struct conn conn, struct haul_err *err)
 {
 	int status = -1;
-	struct handoff *h = calloc(1, sizeof *h);
+	struct hello hello = handoff_hello();
+	struct handoff *h = handoff_new(conn, setup->cfg, &hello);
 	if (!h) {
 		haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start the session");
 		return -1;
 	}
-	struct hello hello = listener_hello();
-	h->conn = conn;
-	respond(h, setup->cfg, &hello);
 	const struct frame_attach *a = &h->hs.attach;
-	if (shake_single(h, err) == HAUL_OK && a->role == setup->role) {
+	if (hear_single(h, err) == HAUL_OK && a->role == setup->role) {
 		haul_fail(err, HAUL_POLICY, 0, "stdio", "both sides have the same role");
-		handshake_refuse(&h->hs, (uint16_t)haul_rc_status(HAUL_POLICY), err->why);
-		send_answer(h);
+		handoff_refuse(h, (uint16_t)haul_rc_status(HAUL_POLICY), err->why);
 	} else if (err->rc == HAUL_OK) {
 		struct serve_session session = {.first = h, .handoff_fd = -1};
 		name_session(&session, h);
