@@ -49,7 +49,7 @@ LDFLAGS.fuzz   := -fsanitize=address,undefined
 
 # flags.mk keeps the answers of the probes and of pkg-config; it is made anew when CC or this file changes.
 ask  = printf 'int main(void){return 0;}\n' | $(CC) -O2 -Wall -Werror $$f -x c $(1) - 2>/dev/null && printf ' %s' $$f
-WRAP := check demo deps bench check-all check-install fuzz lint format help clean distclean uninstall
+WRAP := check soak demo deps bench check-all check-install fuzz lint format help clean distclean uninstall
 ifneq (,$(filter-out $(WRAP),$(or $(MAKECMDGOALS),all)))
 ifneq ($(shell sed -n 's/^PROBED_CC := //p' $(B)/flags.mk 2>/dev/null),$(CC))
 $(shell rm -f $(B)/flags.mk)
@@ -127,6 +127,11 @@ check: deps
 	$(Q)$(MAKE) --no-print-directory tests
 	$(Q)B=$(B) tests/run.sh unit sim e2e fault
 
+# FAULT_SCALE times as many kills and power cuts at random, every system call in the sweeps
+soak: deps
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)B=$(B) FAULT_SCALE=$(or $(FAULT_SCALE),20) tests/run.sh fault
+
 unit sim e2e fault: tests
 	$(Q)B=$(B) tests/run.sh $@
 
@@ -195,6 +200,7 @@ help:
 	@echo '  demo           send a real tree through a connection that keeps breaking'
 	@echo '  check          everything a change must pass: unit sim e2e fault (also targets of their own)'
 	@echo '  check-all      check under debug, release, asan, tsan and clang, then lint and check-install'
+	@echo '  soak           the fault suite at length: power cuts, kills, failing calls; FAULT_SCALE=20 (root)'
 	@echo '  lint           layers, style, man pages, the binary itself;  format: apply clang-format'
 	@echo '  fuzz           libFuzzer (clang) for FUZZ_SECONDS a target'
 	@echo '  bench          haul beside tar|nc, rsync and cp'

@@ -7,7 +7,9 @@
  *   main         this table of subcommands
  *   send recv    what the two modes do, from operands to exit status
  *   status       what is unfinished in a directory
+ *   key          making and showing keys
  *   opts         the option table (opts.def) and its parser
+ *   auth         the keys of a run, from files to what the engine asks
  *   units words  numbers as the user writes them; splitting and comparing words
  *   help         help texts, generated from the tables
  *   complete     shell completions and the OPTIONS of the man page, generated likewise
@@ -16,26 +18,33 @@
  *   logfile prom --log-file; --metrics
  * lib/   the engine
  *   engine engine_conn   the wire thread: one poll loop; dialling, attaching, losing connections
- *   sender sender_offer sender_jobs sender_in        one role: scan and offer; read and send; answers
+ *   sender sender_offer sender_jobs sender_in    one role: scan and offer; read and send; answers
  *   receiver receiver_in receiver_jobs receiver_commit    the other: what comes; work; results
- *   sender_impl receiver_impl    what the files of a role share; serve, strangers: the listener
- *   scan source stream_in    sending stages: walk, read and pack, standard input or a producer
- *   plan dest dest_work dest_impl commit sink    receiving: compare; verify, write; sync and rename; a
- * consumer pool blocks              ordered stages of workers; memory for chunks walk operand names stamp
- * sources to entries: how a SRC is spelt; directories; is a file still the same partial journal holder large
- * files across runs: the bytes, what is known of them, whose they are inventory sweep          what lies in
- * the state directory; what nobody wants any more root dircache place      the destination: all paths beneath
- * it; open directories; final names beneath                  names from elsewhere, and opening them without
- * leaving a directory codec governor digest    zstd per chunk; the level; XXH3-128 of content endpoint dial
- * listen conn command   addresses; making connections; child processes backoff pace clock entropy lockfile
- * sandbox landlock seccomp    what a process may still do; files and ports; system calls
- *   porter user        starts ssh from outside the sandbox; giving up root
- * delays with jitter; --bwlimit; time; random bytes events escape err config            what happened; how it
- * is shown; the error table; what was asked wire/  the conversation, sans-I/O frames.def frame     the
- * protocol, once; its structs, encoders and decoders cursor limits err buf    bounded reading and writing;
- * every bound; failures; blocks of bytes seal handshake       one record; the opening of a connection credit
- * ring channel  the window; what may be replayed; one connection link link_impl link_clock  the link above
- * them; what time does to it session              the life cycle
+ *   sender_impl receiver_impl    what the files of a role share
+ *   serve strangers handoff      the listener with its sessions; who has not said who he is; passing him on
+ *   scan source stream_in        sending stages: walk, read and pack, standard input or a producer
+ *   plan dest dest_work dest_impl commit sink    receiving: compare; verify, write; sync, rename; a consumer
+ *   pool blocks          ordered stages of workers; memory for chunks
+ *   walk operand names stamp     sources to entries: how a SRC is spelt; is a file still the same
+ *   partial journal holder boot  large files across runs: the bytes, what is known, whose they are, since when
+ *   inventory sweep      what lies in the state directory; what nobody wants any more
+ *   root dircache place  the destination: all paths beneath it; open directories; final names
+ *   beneath bytes        opening names from elsewhere without leaving a directory; reading and writing
+ *   codec governor digest        zstd per chunk; the level; XXH3-128 of content
+ *   endpoint dial listen conn command    addresses; making connections; child processes
+ *   sandbox landlock seccomp     what a process may still do; files and ports; system calls
+ *   porter user          starts ssh from outside the sandbox; giving up root
+ *   auth keys            whom to talk to, and what each may do; key files
+ *   backoff pace clock entropy lockfile  delays with jitter; --bwlimit; time; random bytes; one at a time
+ *   events escape err config     what happened; how it is shown; the error table; what was asked
+ * wire/  the conversation, sans-I/O
+ *   frames.def frame     the protocol, once; its structs, encoders and decoders
+ *   cursor limits err buf        bounded reading and writing; every bound; failures; blocks of bytes
+ *   seal noise credentials       one record; Noise; keys as the handshake needs them
+ *   handshake handshake_sealed handshake_impl    the opening of a connection, plain and with keys
+ *   credit ring channel  the window; what may be replayed; one connection
+ *   link link_impl link_clock    the link above them; what time does to it
+ *   session              the life cycle
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -85,9 +94,11 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } subcommands[] = {
-	{"send", send_main},	     {"recv", recv_main},	    {"status", status_main},
-	{"help", help_main_command}, {"--help", help_main_command}, {"-h", help_main_command},
-	{"--version", version_main}, {"-V", version_main},	    {"__complete", complete_main},
+	{"send", send_main},	     {"recv", recv_main},
+	{"status", status_main},     {"key", key_main},
+	{"help", help_main_command}, {"--help", help_main_command},
+	{"-h", help_main_command},   {"--version", version_main},
+	{"-V", version_main},	     {"__complete", complete_main},
 	{"__options", options_main},
 };
 

@@ -567,7 +567,7 @@ enum haul_rc opts_parse(struct options *o, enum subcommand sub, int argc, char *
 {
 	struct parse p = {.o = o, .sub = sub, .err = err};
 
-	memset(o, 0, sizeof *o);
+	*o = (struct options){.sub = sub};
 	haul_err_clear(err);
 	o->operands = calloc((size_t)argc + 1, sizeof *o->operands);
 	if (!o->operands)

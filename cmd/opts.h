@@ -65,6 +65,8 @@ const char *subcommand_name(enum subcommand sub);
 
 struct options {
 	struct haul_config cfg;
+	enum subcommand sub;
+	char *peers_text;	  /* of --peers; the rights of peers point into it */
 	bool help;		  /* --help was met: nothing else was checked */
 	bool given[OPTION_TOTAL]; /* by argv or HAUL_OPTIONS */
 	const char **operands;	  /* as typed, borrowed from argv, NULL at the end */

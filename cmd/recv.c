@@ -2,15 +2,38 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cmd/auth.h"
 #include "cmd/help.h"
 #include "cmd/opts.h"
 #include "cmd/report.h"
 #include "cmd/subcommands.h"
+#include "lib/auth.h"
 #include "lib/entropy.h"
 #include "lib/porter.h"
 #include "lib/receiver.h"
 #include "lib/serve.h"
 #include "lib/user.h"
+
+/* What a peer of --peers may do: its own directory, less room, no overwriting. */
+static struct options confined(const struct options *o, const uint8_t owner[static OWNER_BYTES],
+			       char dir[static PATH_MAX_BYTES + 1])
+{
+	struct options mine = *o;
+	const struct auth_rights *rights = auth_rights_of(o->cfg.auth, owner);
+	if (!rights)
+		return mine;
+	if (rights->max_bytes < mine.cfg.quota)
+		mine.cfg.quota = rights->max_bytes;
+	if (rights->no_overwrite)
+		mine.cfg.overwrite = OVERWRITE_NO;
+	if (rights->dir && o->dir) {
+		bool below = rights->dir[0] != '/';
+		snprintf(dir, PATH_MAX_BYTES + 1, "%s%s%s", below ? o->dir : "", below ? "/" : "",
+			 rights->dir);
+		mine.dir = dir;
+	}
+	return mine;
+}
 
 static int run_session(const struct options *o, const uint8_t id[static 16], struct receiver_setup *setup,
 		       struct haul_err *err)
@@ -24,7 +47,8 @@ static int run_session(const struct options *o, const uint8_t id[static 16], str
 	setup->cfg = &o->cfg;
 	setup->dir = o->dir;
 	setup->bus = &report.bus;
-	setup->session_id = id;
+	if (!setup->session_id)
+		setup->session_id = id;
 	setup->signal_fd = signals_open();
 	receiver_run(setup, &out);
 	*err = out.err;
@@ -34,18 +58,24 @@ static int run_session(const struct options *o, const uint8_t id[static 16], str
 /* In the process of a session that the listener has admitted. */
 static int serve_one(void *ctx, struct serve_session *s)
 {
+	char dir[PATH_MAX_BYTES + 1];
+	struct options o = confined(ctx, s->owner, dir);
 	struct receiver_setup setup = {.first = s->first, .handoff_fd = s->handoff_fd};
 	struct haul_err err = {0};
 	setup.resume = s->resume;
+	setup.session_id = s->bound_id;
+	setup.owner = o.cfg.auth ? s->owner : NULL;
 	if (s->subdir[0])
 		setup.subdir = s->subdir;
-	return run_session(ctx, s->id, &setup, &err);
+	return run_session(&o, s->id, &setup, &err);
 }
 
-static bool known(void *ctx, const uint8_t id[static 16], const char *subdir)
+static bool known(void *ctx, const uint8_t id[static 16], const uint8_t owner[static OWNER_BYTES],
+		  const char *subdir)
 {
-	const struct options *o = ctx;
-	return receiver_knows(&o->cfg, o->dir, subdir[0] ? subdir : NULL, id);
+	char dir[PATH_MAX_BYTES + 1];
+	struct options o = confined(ctx, owner, dir);
+	return receiver_knows(&o.cfg, o.dir, subdir[0] ? subdir : NULL, id);
 }
 
 static int pull(const struct options *o, struct haul_err *err)
@@ -58,7 +88,8 @@ static int pull(const struct options *o, struct haul_err *err)
 	uint8_t id[16];
 	entropy_fill(id, sizeof id);
 	dial.pull = true;
-	struct receiver_setup setup = {.dial = &dial, .handoff_fd = -1};
+	struct receiver_setup setup = {
+		.dial = &dial, .handoff_fd = -1, .owner = auth_peer_owner(o->cfg.auth)};
 	int status = run_session(o, id, &setup, err);
 	porter_stop();
 	endpoint_free(&dial);
@@ -90,7 +121,7 @@ int recv_main(int argc, char **argv)
 		if (o.help) {
 			help_subcommand(stdout, CMD_RECV);
 			status = 0;
-		} else {
+		} else if (auth_load(&o, &err) == HAUL_OK) {
 			status = o.peer ? pull(&o, &err) : serve(&o, &err);
 		}
 	}
@@ -98,6 +129,7 @@ int recv_main(int argc, char **argv)
 		report_failure(&err);
 		status = haul_exit_status(&err);
 	}
+	auth_unload(&o);
 	opts_free(&o);
 	return die_by(&err, status);
 }

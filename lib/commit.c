@@ -22,15 +22,29 @@ static int copy_kept(struct dest *d, struct dest_file *f)
 	return rc;
 }
 
+/* Without syncs the size is all that the next run sees of what a power cut took. ftruncate would be in the
+ * log of the file system long before the bytes are on the disk, so the size comes from the last byte written.
+ */
+static int set_size(const struct dest *d, const struct dest_file *f, int fd)
+{
+	struct stat st;
+	if (d->cfg->sync != SYNC_NONE)
+		return ftruncate(fd, (off_t)f->size) < 0 ? -errno : 0;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size < f->size)
+		return bytes_write(fd, (const uint8_t[]){0}, 1, f->size - 1);
+	return (uint64_t)st.st_size > f->size && ftruncate(fd, (off_t)f->size) < 0 ? -errno : 0;
+}
+
 static int complete(struct dest *d, struct dest_file *f)
 {
 	int rc = f->lazy ? copy_kept(d, f) : 0;
 	int fd = rc < 0 ? rc : dest_file_fd(d, f); /* an empty file, or one that is all hole, has none yet */
 	if (fd < 0)
 		return f->code ? 0 : rc < 0 ? rc : -EIO;
-	if (ftruncate(fd, (off_t)f->size) < 0)
-		return -errno;
-	return dest_set_meta(d, f, fd);
+	int sized = set_size(d, f, fd);
+	return sized < 0 ? sized : dest_set_meta(d, f, fd);
 }
 
 static int sync_one(struct dest *d, struct dest_file *f)
@@ -116,7 +130,8 @@ int dest_finish(struct dest *d)
 {
 	int rc = d->dirs_fd >= 0 ? plan_apply_dirs(d) : 0;
 	dest_tidy(d);
-	if (rc == 0 && d->root && d->cfg->sync != SYNC_NONE && atomic_load(&d->wrote) &&
+	/* also what was found unchanged: a run that was killed may have named it and not have synced it */
+	if (rc == 0 && d->root && d->cfg->sync != SYNC_NONE && atomic_load(&d->unsynced) &&
 	    syncfs(root_fd(d->root)) < 0)
 		rc = -errno;
 	return rc;

@@ -22,7 +22,15 @@ enum overload_mode { OVERLOAD_REJECT, OVERLOAD_QUEUE };
 enum sandbox_mode { SANDBOX_OFF, SANDBOX_AUTO, SANDBOX_REQUIRE };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_TTY, PROGRESS_PLAIN, PROGRESS_OFF };
 
+struct auth;
+
 struct haul_config {
+	/* both sides: whom to talk to; NULL: anybody, unencrypted */
+	struct auth *auth;
+
+	const char *key_file, *key_fd;		      /* where auth comes from, as typed */
+	const char *identity, *peer_key, *peers_file; /* likewise */
+
 	/* both sides: link and clocks */
 	uint64_t window, ring;
 	bool window_set, ring_set; /* given by the user: a raise is worth a warning */

@@ -5,12 +5,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/dest_impl.h"
 #include "lib/sweep.h"
 #include "wire/err.h"
+
+/* Three for every entry that may be open, and some. */
+#define DESCRIPTORS_MAX (4u * OPEN_ENTRIES_MAX)
+
+/*
+ * Thousands of large files may be wanted at a time, and each keeps its partial, journal and older version
+ * open: all descriptors this process may have are ours then, a third of them for that. A consumer, which
+ * would inherit the limit, may not be able to cope with so many.
+ */
+static uint64_t claim_descriptors(bool raise)
+{
+	struct rlimit r;
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0)
+		return 0;
+	rlim_t most = r.rlim_max < DESCRIPTORS_MAX ? r.rlim_max : DESCRIPTORS_MAX;
+	if (raise && r.rlim_cur < most) {
+		struct rlimit more = {.rlim_cur = most, .rlim_max = r.rlim_max};
+		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+			r = more;
+	}
+	return r.rlim_cur / 3;
+}
 
 enum haul_rc dest_init(struct dest *d, const struct haul_config *cfg, struct blocks *blocks,
 		       const uint8_t session_id[static 16], struct haul_err *err)
@@ -20,6 +43,7 @@ enum haul_rc dest_init(struct dest *d, const struct haul_config *cfg, struct blo
 	pthread_mutex_init(&d->dirs_mu, NULL);
 	pthread_mutex_init(&d->mark_mu, NULL);
 	memcpy(d->session, session_id, sizeof d->session);
+	d->held_max = claim_descriptors(!cfg->to_cmd);
 	d->umask = umask(0);
 	umask(d->umask);
 	(void)err;
@@ -73,7 +97,8 @@ struct dest_file *dest_claim(struct dest *d, uint64_t id)
 {
 	pthread_mutex_lock(&d->mu);
 	struct dest_file *f = d->table[id % OPEN_ENTRIES_MAX];
-	bool ours = f && f->id == id && f->state == DEST_WANTED && f->base == BASE_NONE && !f->partial;
+	bool ours = f && f->id == id && f->state == DEST_WANTED && f->base == BASE_NONE && !f->partial &&
+		    !f->stream;
 	if (ours)
 		f->state = DEST_RECEIVING;
 	pthread_mutex_unlock(&d->mu);
@@ -105,6 +130,7 @@ void dest_file_free(struct dest *d, struct dest_file *f)
 		root_temp_unlink(d->root, f->temp);
 	if (f->base_fd >= 0)
 		close(f->base_fd);
+	atomic_fetch_sub(&d->held, f->held);
 	atomic_fetch_sub(&d->maps, f->map.count);
 	chunk_map_free(&f->map);
 	pthread_mutex_destroy(&f->mu);
@@ -161,14 +187,21 @@ void dest_fail_errno(struct dest_file *f, int sys)
 	dest_fail(f, haul_rc_from_errno(sys), sys);
 }
 
-int dest_temp_open(struct dest *d, char name[static ROOT_TEMP_MAX])
+const char *dest_tag(struct dest *d)
 {
 	pthread_mutex_lock(&d->mark_mu);
 	if (d->mark_fd < 0)
 		d->mark_fd = sweep_begin(d->root, d->tag);
 	int rc = d->mark_fd;
 	pthread_mutex_unlock(&d->mark_mu);
-	return rc < 0 ? rc : root_temp_open(d->root, d->tag, atomic_fetch_add(&d->temp_number, 1), name);
+	errno = rc < 0 ? -rc : 0;
+	return rc < 0 ? NULL : d->tag;
+}
+
+int dest_temp_open(struct dest *d, char name[static ROOT_TEMP_MAX])
+{
+	const char *tag = dest_tag(d);
+	return tag ? root_temp_open(d->root, tag, atomic_fetch_add(&d->temp_number, 1), name) : -errno;
 }
 
 int dest_open_temp(struct dest *d, struct dest_file *f)
@@ -176,8 +209,6 @@ int dest_open_temp(struct dest *d, struct dest_file *f)
 	int fd = dest_temp_open(d, f->temp);
 	if (fd < 0)
 		f->temp[0] = '\0';
-	else
-		atomic_store_explicit(&d->wrote, true, memory_order_relaxed);
 	return fd;
 }
 
@@ -209,8 +240,10 @@ int dest_set_meta(const struct dest *d, const struct dest_file *f, int fd)
 
 int dest_give_name(struct dest *d, struct dest_file *f)
 {
-	int rc = root_commit(d->root, f->temp, f->path, d->cfg->overwrite == OVERWRITE_NO,
-			     d->cfg->overwrite == OVERWRITE_BACKUP);
+	const char *tag = dest_tag(d);
+	int rc = !tag ? -errno
+		      : root_commit(d->root, tag, f->temp, f->path, d->cfg->overwrite == OVERWRITE_NO,
+				    d->cfg->overwrite == OVERWRITE_BACKUP);
 	if (rc == 0)
 		f->temp[0] = '\0';
 	return rc;

@@ -68,6 +68,7 @@ struct dest_file {
 	struct chunk_map map; /* state NULL: none */
 	enum dest_base base;
 	int base_fd;	    /* of an older version */
+	unsigned held;	    /* its share of the descriptors in dest.held */
 	bool lazy, fresh;   /* compare only, copy if something differs; something did */
 	uint64_t needs;	    /* chunks asked for after a keep failed */
 	uint64_t have_next; /* first chunk no HAVE has told of yet */
@@ -88,14 +89,17 @@ struct dest {
 	mode_t umask; /* for streams, which have no mode of their own */
 	uint32_t chunk;
 	atomic_uint_fast64_t maps; /* chunks in all maps: bounds their memory */
+	atomic_uint_fast64_t held; /* descriptors of wanted files, kept from the offer on */
+	uint64_t held_max;	   /* beyond it a file is received whole, and without a journal */
 	uint8_t compare;
 	uint16_t flags;
 	uint8_t session[16];
-	char tag[SWEEP_TAG_BYTES]; /* of this session's temporary files */
-	int mark_fd;		   /* makes them ours (lib/sweep.h); -1: there are none */
-	pthread_mutex_t mark_mu;   /* guards tag and mark_fd */
-	const char *only;	   /* -o FILE: the one path that a stream or file gets, else NULL */
-	bool single;		   /* one stream or file, nothing else */
+	char owner[JOURNAL_OWNER_CHARS + 1]; /* of its partials; "" without keys */
+	char tag[SWEEP_TAG_BYTES];	     /* of this session's temporary files */
+	int mark_fd;			     /* makes them ours (lib/sweep.h); -1: there are none */
+	pthread_mutex_t mark_mu;	     /* guards tag and mark_fd */
+	const char *only;		     /* -o FILE: the one path that a stream or file gets, else NULL */
+	bool single;			     /* one stream or file, nothing else */
 
 	pthread_mutex_t mu; /* guards table, first and taken_single */
 	struct dest_file *table[OPEN_ENTRIES_MAX];
@@ -104,7 +108,8 @@ struct dest {
 	bool taken_single;
 	atomic_uint_fast64_t temp_number;
 	bool abandon_streams; /* the session is over: nobody can go on with its stream */
-	atomic_bool wrote;    /* something was made or changed */
+	/* something was made or changed, or found as a run that died may have left it */
+	atomic_bool unsynced;
 
 	uint64_t dirs_failed; /* whose mode or times could not be set */
 	int dirs_fd; /* temporary record of directories whose mode and time are set at the end; -1 none */
@@ -169,6 +174,8 @@ void dest_file_free(struct dest *d, struct dest_file *f);
 /* Records why a file will not be committed; the first reason stays. */
 void dest_fail(struct dest_file *f, enum haul_rc rc, int sys);
 
+/* The tag of this session's temporary files, with its lock held from now on; NULL with errno set. */
+const char *dest_tag(struct dest *d);
 /* A temporary file of this session; as root_temp_open. */
 int dest_temp_open(struct dest *d, char name[static ROOT_TEMP_MAX]);
 

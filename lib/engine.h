@@ -24,6 +24,7 @@
 #include "lib/endpoint.h"
 #include "lib/err.h"
 #include "lib/events.h"
+#include "lib/handoff.h"
 #include "lib/pace.h"
 #include "wire/handshake.h"
 #include "wire/link.h"
@@ -50,12 +51,6 @@ struct engine_ops {
 	bool (*drained)(void *self);
 	/* Somebody else wants a file this session works on, and the peer has just shown that it is alive. */
 	void (*prove)(void *self);
-};
-
-/* A connection whose handshake stands at HS_DECIDE, as the listener hands it over. */
-struct handoff {
-	struct conn conn;
-	struct handshake hs;
 };
 
 struct engine_setup {

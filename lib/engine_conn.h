@@ -17,9 +17,4 @@ void engine_conn_accept(struct engine *e);
 /* Writes what is left of the opening; true when nothing is. */
 bool engine_conn_flush_opening(struct engine *e);
 
-/* The listener's side of a handoff: passes fd and handshake over a SOCK_SEQPACKET socket. 0 or -errno. */
-int handoff_send(int socket, const struct handoff *h);
-/* 0, -EAGAIN when none waits, else -errno. */
-int handoff_receive(int socket, struct handoff *h);
-
 #endif

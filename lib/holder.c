@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/boot.h"
 #include "lib/clock.h"
 
 /* A holder's probe and some time to write the proof; then, how long a killed process may take to be gone. */
@@ -20,9 +21,11 @@
 #define LOCK_TRIES  8
 #define CLAIM_TRIES 10
 
+/* A process number alone could be another's by now, and is when the machine has been started again. */
 struct claim {
 	int64_t pid;
-	uint64_t proved_ms; /* monotonic clock of this machine */
+	uint64_t boot, start; /* lib/boot.h */
+	uint64_t proved_ms;   /* monotonic clock of this machine */
 };
 
 static int claim_open(struct root *root, const char *name, int flags)
@@ -42,7 +45,7 @@ void holder_unclaim(struct root *root, const char *name)
 /* Without a claim nobody can challenge us: they answer busy, which is safe. */
 static void write_claim(struct root *root, const char *name, uint64_t proved_ms)
 {
-	struct claim c = {getpid(), proved_ms};
+	struct claim c = {getpid(), boot_id(), boot_process_start(getpid()), proved_ms};
 	int fd = claim_open(root, name, O_RDWR | O_CREAT);
 	/* a claim that a dead process left must not be taken for ours */
 	if (fd < 0 || pwrite(fd, &c, sizeof c, 0) != (ssize_t)sizeof c)
@@ -51,10 +54,17 @@ static void write_claim(struct root *root, const char *name, uint64_t proved_ms)
 		close(fd);
 }
 
+static bool is_alive(const struct claim *c)
+{
+	return c->pid > 1 && c->boot == boot_id() && c->start &&
+	       c->start == boot_process_start((pid_t)c->pid);
+}
+
+/* False also for the claim of a process that is gone. */
 static bool read_claim(struct root *root, const char *name, struct claim *c)
 {
 	int fd = claim_open(root, name, O_RDONLY);
-	bool ok = fd >= 0 && pread(fd, c, sizeof *c, 0) == (ssize_t)sizeof *c && c->pid > 1;
+	bool ok = fd >= 0 && pread(fd, c, sizeof *c, 0) == (ssize_t)sizeof *c && is_alive(c);
 	if (fd >= 0)
 		close(fd);
 	return ok;
@@ -95,6 +105,10 @@ static bool challenge(struct root *root, const char *name)
 	int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)c.pid, 0);
 	if (pidfd < 0)
 		return errno == ESRCH;
+	if (!is_alive(&c)) { /* it went, and the number may have gone to another, before we had hold of it */
+		close(pidfd);
+		return !holder_held(root, name);
+	}
 	uint64_t asked = clock_now_ms();
 	bool gone = syscall(SYS_pidfd_send_signal, pidfd, SIGUSR1, NULL, 0) < 0, proved = false;
 	while (!gone && !proved && clock_now_ms() < asked + PROVE_MS) {

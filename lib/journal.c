@@ -65,6 +65,12 @@ size_t journal_get_header(const uint8_t *p, size_t n, struct journal_header *h)
 	return XXH3_64bits(h->path, h->path_len) == path_check ? head : 0;
 }
 
+/* A loose record has the salt of its boot: in the next one the journal ends before it. */
+static uint64_t record_salt(const struct journal_header *h, uint32_t type)
+{
+	return type == JOURNAL_LOOSE ? h->salt ^ h->boot : h->salt;
+}
+
 void journal_put_record(const struct journal_header *h, uint64_t seq, const struct journal_record *rec,
 			uint8_t out[static JOURNAL_RECORD_BYTES])
 {
@@ -75,7 +81,7 @@ void journal_put_record(const struct journal_header *h, uint64_t seq, const stru
 	wr_uint(&w, rec->offset, 8);
 	wr_uint(&w, rec->length, 8);
 	wr_bytes(&w, rec->digest, DIGEST_BYTES);
-	wr_uint(&w, h->salt, 8);
+	wr_uint(&w, record_salt(h, rec->type), 8);
 	wr_uint(&w, XXH3_64bits(out, w.n), CHECK_BYTES);
 }
 
@@ -92,7 +98,7 @@ bool journal_get_record(const struct journal_header *h, uint64_t seq, const uint
 	rec->length = rd_u64(&r);
 	rd_fix(&r, rec->digest, DIGEST_BYTES);
 	uint64_t salt = rd_u64(&r), check = rd_u64(&r);
-	return magic == RECORD_MAGIC && number == seq && salt == h->salt &&
-	       (type == JOURNAL_CHUNK || type == JOURNAL_LINK) &&
+	return magic == RECORD_MAGIC && number == seq && salt == record_salt(h, type) &&
+	       type >= JOURNAL_CHUNK && type <= JOURNAL_LOOSE &&
 	       check == XXH3_64bits(p, JOURNAL_RECORD_BYTES - CHECK_BYTES);
 }

@@ -23,21 +23,27 @@
 #define JOURNAL_RECORD_BYTES   64u
 #define JOURNAL_HEAD_MAX_BYTES (JOURNAL_HEADER_BYTES + PATH_MAX_BYTES + JOURNAL_RECORD_BYTES)
 
+#define JOURNAL_OWNER_CHARS    8u
+
 struct journal_header {
+	/* Who may continue it: part of the file's name (lib/partial.h), not of its content. "" without keys.
+	 */
+	char owner[JOURNAL_OWNER_CHARS + 1];
 	uint8_t session[16];	    /* that began it */
 	uint64_t seed, stamp, size; /* size: UINT64_MAX for a stream of unknown length */
 	uint32_t chunk;
 	uint32_t mode;
 	bool stream;
 	uint64_t salt;
+	uint64_t boot; /* not written: the reader's or writer's own (lib/boot.h) */
 	uint16_t path_len;
 	char path[PATH_MAX_BYTES + 1];
 };
 
 enum journal_type {
 	JOURNAL_CHUNK = 1, /* offset, length, digest: this chunk is on disk */
-	JOURNAL_LINK =
-		2, /* offset of the link, length of the stream: all of it is on disk; epoch in digest[0..7] */
+	JOURNAL_LINK = 2, /* offset of the link, length of the stream: all of it is on disk; its sum so far */
+	JOURNAL_LOOSE = 3, /* a LINK of what was written but not synced: counts in the boot it was made in */
 };
 
 struct journal_record {

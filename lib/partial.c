@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/boot.h"
 #include "lib/entropy.h"
 #include "lib/holder.h"
 #include "wire/cursor.h"
@@ -46,6 +47,17 @@ uint32_t chunk_map_length(const struct chunk_map *m, uint64_t i)
 
 /* ---- opening ---- */
 
+void partial_name_owner(char name[static JOURNAL_OWNER_CHARS + 1], const uint8_t *owner)
+{
+	/* no digits that the word for nobody has */
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
+	name[0] = 0;
+	for (size_t i = 0; owner && i < JOURNAL_OWNER_CHARS; i++) {
+		name[i] = letters[owner[i] % 32];
+		name[i + 1] = 0;
+	}
+}
+
 static void name_it(struct partial *p, const struct journal_header *h)
 {
 	char base[48];
@@ -53,7 +65,7 @@ static void name_it(struct partial *p, const struct journal_header *h)
 		for (int i = 0; i < 16; i++)
 			snprintf(base + 2 * i, 3, "%02x", h->session[i]);
 	} else {
-		snprintf(base, sizeof base, OWNER_PLAIN "-%016llx",
+		snprintf(base, sizeof base, "%s-%016llx", h->owner[0] ? h->owner : OWNER_PLAIN,
 			 (unsigned long long)digest_stamp(h->path, h->path_len));
 	}
 	snprintf(p->part, sizeof p->part, "%.40s.part", base);
@@ -63,7 +75,7 @@ static void name_it(struct partial *p, const struct journal_header *h)
 /* What a record says becomes part of the map, if it fits this version of the file. */
 static void take_record(struct partial *p, struct chunk_map *map, const struct journal_record *r)
 {
-	if (r->type == JOURNAL_LINK) {
+	if (r->type != JOURNAL_CHUNK) {
 		struct rd rd = rd_init(r->digest, sizeof r->digest);
 		p->link_offset = r->offset;
 		p->stream_length = r->length;
@@ -87,6 +99,7 @@ static int read_head(struct partial *p)
 	if (n < 0)
 		return -errno;
 	p->end = journal_get_header(head, (size_t)n, &p->head);
+	p->head.boot = boot_id();
 	return p->end ? 0 : -ENOENT;
 }
 
@@ -185,6 +198,7 @@ static int begin(struct partial *p, const struct journal_header *want)
 	uint8_t head[JOURNAL_HEAD_MAX_BYTES];
 	p->head = *want;
 	p->head.salt = entropy_u64();
+	p->head.boot = boot_id();
 	p->seq = 0;
 	p->resumed = false;
 	p->end = journal_put_header(&p->head, head);
@@ -193,27 +207,62 @@ static int begin(struct partial *p, const struct journal_header *want)
 	return write_at(p->jfd, head, p->end, 0);
 }
 
-/* The file is another version now: the journal must say so, and keep what is there of the old one, which the
- * sender will compare chunk by chunk. */
-static int renew(struct partial *p, const struct journal_header *want, const struct chunk_map *map)
+static int sync_state_dir(struct root *root)
+{
+	int fd = root_state_open_dir(root);
+	int rc = fd < 0 ? fd : fsync(fd) < 0 ? -errno : 0;
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+/* Header and a record for each chunk there is, into an empty file. */
+static int write_renewed(struct partial *p, int fd, const struct chunk_map *map)
 {
 	uint8_t head[JOURNAL_HEAD_MAX_BYTES], record[JOURNAL_RECORD_BYTES];
-	uint64_t seed = p->head.seed;
-	p->head = *want;
-	p->head.seed = seed;
-	p->head.salt = entropy_u64();
 	p->seq = 0;
 	p->end = journal_put_header(&p->head, head);
-	int rc = ftruncate(p->jfd, 0) < 0 ? -errno : write_at(p->jfd, head, p->end, 0);
+	int rc = ftruncate(fd, 0) < 0 ? -errno : write_at(fd, head, p->end, 0);
 	for (uint64_t i = 0; rc == 0 && i < map->count; i++) {
 		if (map->state[i] != CHUNK_HAVE)
 			continue;
 		struct journal_record r = {JOURNAL_CHUNK, i * map->chunk, chunk_map_length(map, i), {0}};
 		memcpy(r.digest, map->digest[i], DIGEST_BYTES);
 		journal_put_record(&p->head, p->seq++, &r, record);
-		rc = write_at(p->jfd, record, sizeof record, p->end);
+		rc = write_at(fd, record, sizeof record, p->end);
 		p->end += sizeof record;
 	}
+	return rc == 0 && fdatasync(fd) < 0 ? -errno : rc;
+}
+
+/* The file is another version now: the journal must say so, and keep what is there of the old one, which the
+ * sender will compare chunk by chunk. The new one takes the place of the old one whole, and locked like it.
+ */
+static int renew(struct root *root, struct partial *p, const struct journal_header *want,
+		 const struct chunk_map *map)
+{
+	char name[ROOT_TEMP_MAX];
+	uint64_t seed = p->head.seed;
+	snprintf(name, sizeof name, "%.56s" PARTIAL_RENEWED, p->journal);
+	int fd = holder_mark(root, name, O_RDWR | O_CREAT);
+	if (fd < 0)
+		return fd;
+	p->head = *want;
+	p->head.seed = seed;
+	p->head.salt = entropy_u64();
+	p->head.boot = boot_id();
+	int rc = write_renewed(p, fd, map);
+	if (rc == 0)
+		rc = root_state_rename(root, name, p->journal);
+	if (rc < 0) {
+		root_temp_unlink(root, name);
+		close(fd);
+		return rc;
+	}
+	close(p->jfd);
+	p->jfd = fd;
+	rc = sync_state_dir(root);
+	p->dir_synced = rc == 0;
 	return rc;
 }
 
@@ -259,7 +308,7 @@ int partial_open(struct root *root, const struct journal_header *want, struct ch
 	if (rc == -ENOENT)
 		rc = begin(p, want);
 	else if (rc == 0 && (p->head.stamp != want->stamp || p->head.size != want->size))
-		rc = map ? renew(p, want, map) : 0;
+		rc = map ? renew(root, p, want, map) : 0;
 	if (rc == 0 && map)
 		reserve(p, map);
 	if (rc == 0)
@@ -329,15 +378,6 @@ out:
 
 /* ---- recording ---- */
 
-static int sync_state_dir(struct root *root)
-{
-	int fd = root_state_open_dir(root);
-	int rc = fd < 0 ? fd : fsync(fd) < 0 ? -errno : 0;
-	if (fd >= 0)
-		close(fd);
-	return rc;
-}
-
 int partial_checkpoint(struct root *root, struct partial *p, const struct journal_record *records,
 		       size_t count, bool sync)
 {
@@ -346,7 +386,11 @@ int partial_checkpoint(struct root *root, struct partial *p, const struct journa
 	int rc = 0;
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		uint8_t b[JOURNAL_RECORD_BYTES];
-		journal_put_record(&p->head, p->seq, &records[i], b);
+		struct journal_record r = records[i];
+		/* nobody reads a stream's bytes again; those of a chunk are, before they count */
+		if (r.type == JOURNAL_LINK && !sync)
+			r.type = JOURNAL_LOOSE;
+		journal_put_record(&p->head, p->seq, &r, b);
 		rc = write_at(p->jfd, b, sizeof b, p->end);
 		if (rc == 0) {
 			p->seq++;

@@ -3,6 +3,7 @@
  *
  *   .haul/OWNER-HASH.part   the bytes, at their final offsets
  *   .haul/OWNER-HASH.j      the journal: which chunks of it are on disk, with their digests
+ *   .haul/OWNER-HASH.j.new  the journal of another version of the file, about to replace it
  *
  * OWNER names who may continue it, HASH the path; a stream is named by its session instead, because only that
  * very sender still has the bytes that are missing. The journal is locked as long as a session works on the
@@ -19,6 +20,8 @@
 
 #include "lib/journal.h"
 #include "lib/root.h"
+
+#define PARTIAL_RENEWED ".new"
 
 /* Smaller files are simply sent again. */
 #define PARTIAL_MIN_BYTES  (8u << 20)
@@ -60,6 +63,9 @@ bool chunk_map_init(struct chunk_map *m, uint64_t size, uint32_t chunk);
 void chunk_map_free(struct chunk_map *m);
 /* Raw bytes of chunk i. */
 uint32_t chunk_map_length(const struct chunk_map *m, uint64_t i);
+
+/* The word for an owner (a digest of its key; NULL: nobody, "") in the names of its partials. */
+void partial_name_owner(char name[static JOURNAL_OWNER_CHARS + 1], const uint8_t *owner);
 
 /* Opens or begins the partial for head->path (or head->session, for a stream), locked. Chunks that the
  * journal vouches for become CHUNK_HAVE in map (NULL for a stream). *out is the caller's; the seed to go on

@@ -197,8 +197,8 @@ static struct frame_verdict left_alone(struct dest *d, const char *path, const s
 static struct frame_verdict plan_entry(struct dest *d, const char *path, const struct frame_entry *e,
 				       const char *target)
 {
-	int rc;
 	bool created, dry = d->flags & FLAG_DRY_RUN;
+	const char *tag;
 	if (e->type == ENTRY_DIR || e->type == ENTRY_SYMLINK) {
 		struct frame_verdict v = left_alone(d, path, e);
 		if (v.action != PLAN_SEND)
@@ -212,15 +212,13 @@ static struct frame_verdict plan_entry(struct dest *d, const char *path, const s
 	case ENTRY_DIR:
 		if (dry)
 			return say(PLAN_DONE);
-		rc = root_mkdir(d->root, path, &created);
-		if (rc == 0 && created)
-			atomic_store_explicit(&d->wrote, true, memory_order_relaxed);
-		return say_errno(rc);
+		return say_errno(root_mkdir(d->root, path, &created));
 	case ENTRY_SYMLINK:
-		if (!dry)
-			atomic_store_explicit(&d->wrote, true, memory_order_relaxed);
-		return dry ? say(PLAN_DONE)
-			   : say_errno(root_symlink(d->root, path, target, e->mtime_s, e->mtime_ns));
+		if (dry)
+			return say(PLAN_DONE);
+		tag = dest_tag(d);
+		return say_errno(!tag ? -errno
+				      : root_symlink(d->root, tag, path, target, e->mtime_s, e->mtime_ns));
 	default: /* ENTRY_DIR_END */
 		return dry ? say(PLAN_DONE) : say_errno(remember_dir(d, path, e));
 	}
@@ -240,6 +238,17 @@ static bool map_file(struct dest *d, struct dest_file *f)
 	return true;
 }
 
+/* May a file keep n descriptors open until it is committed? */
+static bool may_hold(struct dest *d, struct dest_file *f, unsigned n)
+{
+	if (atomic_fetch_add(&d->held, n) + n > d->held_max) {
+		atomic_fetch_sub(&d->held, n);
+		return false;
+	}
+	f->held += n;
+	return true;
+}
+
 /* A large file, or a stream, gets a journal, and perhaps finds one. */
 static int open_partial(struct dest *d, struct dest_file *f)
 {
@@ -255,11 +264,11 @@ static int open_partial(struct dest *d, struct dest_file *f)
 				     .path_len = (uint16_t)f->path_len};
 	memcpy(h->path, f->path, f->path_len);
 	memcpy(h->session, d->session, sizeof h->session);
+	memcpy(h->owner, d->owner, sizeof h->owner);
 	int rc = partial_open(d->root, h, f->stream ? NULL : &f->map, &f->partial);
 	free(h);
 	if (rc < 0)
 		return rc;
-	atomic_store_explicit(&d->wrote, true, memory_order_relaxed);
 	f->fd = f->partial->fd;
 	f->seed = f->partial->head.seed;
 	memcpy(f->temp, f->partial->part, sizeof f->temp);
@@ -273,6 +282,8 @@ static int open_partial(struct dest *d, struct dest_file *f)
 static void open_old(struct dest *d, struct dest_file *f)
 {
 	struct stat st;
+	if (!may_hold(d, f, 1))
+		return;
 	f->base_fd = root_open_file(d->root, f->path, &st);
 	if (f->base_fd < 0 || st.st_size == 0 || !map_file(d, f))
 		return;
@@ -306,7 +317,7 @@ static struct frame_verdict prepare(struct dest *d, struct dest_file *f)
 	bool large = f->size >= PARTIAL_MIN_BYTES || f->stream;
 	if (!d->root)
 		return say(PLAN_SEND);
-	if (large && (f->stream || map_file(d, f))) {
+	if (large && (f->stream || map_file(d, f)) && (may_hold(d, f, 2) || f->stream)) {
 		int rc = open_partial(d, f);
 		if (rc < 0)
 			return rc == -EBUSY ? say_failed(HAUL_BUSY, EBUSY) : say_errno(rc);
@@ -408,6 +419,8 @@ static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, c
 	if (why)
 		return why;
 	struct frame_verdict v = decide(d, path, *len, &e);
+	if (!(d->flags & FLAG_DRY_RUN))
+		atomic_store_explicit(&d->unsynced, true, memory_order_relaxed);
 	*p = (struct dest_planned){.action = v.action, .type = e.type, .size = e.size};
 	if (v.action == PLAN_SEND && !(d->flags & FLAG_DRY_RUN)) {
 		struct dest_file *f = file_new(&e, id, d->only ? d->only : path);

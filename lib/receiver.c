@@ -293,6 +293,7 @@ static enum haul_rc set_up(struct receiver *r, struct haul_err *err)
 	}
 	if (dest_init(&r->dest, cfg, r->engine.blocks, r->set.session_id, err) != HAUL_OK)
 		return err->rc;
+	partial_name_owner(r->dest.owner, r->set.owner);
 	if (open_destination(r, err) != HAUL_OK || confine(r, err) != HAUL_OK ||
 	    start_stages(r, err) != HAUL_OK)
 		return err->rc;

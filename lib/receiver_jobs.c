@@ -279,6 +279,8 @@ static bool finish_job(struct receiver *r, struct dest_job *job)
 	}
 	if (r->dest.root && !receiver_batch_takes(r, job->kind == DEST_PACK ? job->file_count : 1))
 		return false;
+	if (job->kind == DEST_KEEP && r->need_count + job->keep.count > NEEDS_MAX)
+		return false;
 	if (job->kind == DEST_END && !job->content) {
 		if (!lets_go(r, job))
 			return false;

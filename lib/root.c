@@ -313,10 +313,12 @@ int root_temp_unlink(struct root *root, const char *name)
 	return rc;
 }
 
-/* Names in .haul for what lives only within one call. */
-static void aside_name(struct root *root, const char *what, char name[static ROOT_TEMP_MAX])
+/* Names in .haul for what lives only within one call. The serial number began at random, far from those of
+ * files. */
+static void aside_name(struct root *root, const char *tag, char name[static ROOT_TEMP_MAX])
 {
-	snprintf(name, ROOT_TEMP_MAX, "%.8s-%" PRIx64 ".part", what, atomic_fetch_add(&root->serial, 1));
+	snprintf(name, ROOT_TEMP_MAX, "%.*s-%" PRIx64 ".part", ROOT_TAG_MAX, tag,
+		 atomic_fetch_add(&root->serial, 1));
 }
 
 static int op_place(struct root *root, int dirfd, const char *name, void *arg)
@@ -325,15 +327,16 @@ static int op_place(struct root *root, int dirfd, const char *name, void *arg)
 	return place_file(arg, dirfd, name);
 }
 
-int root_commit(struct root *root, const char *temp, const char *path, bool noreplace, bool backup)
+int root_commit(struct root *root, const char *tag, const char *temp, const char *path, bool noreplace,
+		bool backup)
 {
-	if (!temp_name_ok(temp, ROOT_TEMP_MAX))
+	if (!temp_name_ok(temp, ROOT_TEMP_MAX) || !temp_name_ok(tag, ROOT_TAG_MAX + 1))
 		return -EINVAL;
 	struct root_dir *state = state_get(root);
 	if (!state)
 		return -errno;
 	char aside[ROOT_TEMP_MAX];
-	aside_name(root, "old", aside);
+	aside_name(root, tag, aside);
 	struct placing p = {state->fd, temp, noreplace, backup, aside};
 	int rc = change_in_parent(root, path, true, op_place, &p);
 	root_dir_put(root, state);
@@ -361,13 +364,14 @@ static int touch_symlink(int dirfd, const char *name, const struct timespec time
 	return -sys;
 }
 
-int root_symlink(struct root *root, const char *path, const char *target, int64_t mtime_s, uint32_t mtime_ns)
+int root_symlink(struct root *root, const char *tag, const char *path, const char *target, int64_t mtime_s,
+		 uint32_t mtime_ns)
 {
 	struct timespec times[2];
-	if (!mtime_pair(mtime_s, mtime_ns, times))
+	if (!mtime_pair(mtime_s, mtime_ns, times) || !temp_name_ok(tag, ROOT_TAG_MAX + 1))
 		return -EINVAL;
 	char aside[ROOT_TEMP_MAX];
-	aside_name(root, "link", aside);
+	aside_name(root, tag, aside);
 	int rc = in_state(root, op_symlink, aside, target);
 	struct root_dir *state = rc == 0 ? state_get(root) : NULL;
 	if (!state)
@@ -542,6 +546,18 @@ int root_state_open(struct root *root, const char *name, int flags)
 	int fd = open_regular(state, name, flags);
 	close(state);
 	return fd;
+}
+
+int root_state_rename(struct root *root, const char *from, const char *to)
+{
+	if (!temp_name_ok(from, ROOT_TEMP_MAX) || !temp_name_ok(to, ROOT_TEMP_MAX))
+		return -EINVAL;
+	int state = root_state_open_dir(root);
+	if (state < 0)
+		return state;
+	int rc = renameat(state, from, state, to) != 0 ? -errno : 0;
+	close(state);
+	return rc;
 }
 
 int root_state_stat(struct root *root, const char *name, struct stat *st)

@@ -56,6 +56,9 @@ int root_temp_unlink(struct root *root, const char *name);
  * always a regular file. fd or -errno. */
 int root_state_open(struct root *root, const char *name, int flags);
 
+/* Renames within the state directory, over whatever file has the new name. 0 or -errno. */
+int root_state_rename(struct root *root, const char *from, const char *to);
+
 /* fstatat of a name in the state directory, without following. 0 or -errno. */
 int root_state_stat(struct root *root, const char *name, struct stat *st);
 
@@ -69,8 +72,10 @@ int root_state_list(struct root *root, void (*fn)(void *ctx, const char *name), 
  * FIFO, socket or device in the way is -EEXIST (-EISDIR for a directory). With noreplace an existing name is
  * -EEXIST. With backup an existing regular file is first kept as NAME~ (replacing an older one; NAME itself
  * is never absent, if the file system has hard links). Missing parents are made. -EXDEV below another mount
- * point. 0 or -errno; the temporary file is still there after an error. */
-int root_commit(struct root *root, const char *temp, const char *path, bool noreplace, bool backup);
+ * point. What is made in .haul for the length of the call is named with tag, as by root_temp_open. 0 or
+ * -errno; the temporary file is still there after an error. */
+int root_commit(struct root *root, const char *tag, const char *temp, const char *path, bool noreplace,
+		bool backup);
 
 /* mkdir -p of path itself with mode 0700 on the way in (its real mode is set by root_dir_meta at the end);
  * an existing directory is fine; *created tells. One of ours that lacks u+rwx gets it, until root_dir_meta.
@@ -78,8 +83,9 @@ int root_commit(struct root *root, const char *temp, const char *path, bool nore
 int root_mkdir(struct root *root, const char *path, bool *created);
 
 /* Creates or replaces a symlink atomically (made in .haul, renamed), sets its own mtime. In the way and
- * parents: as root_commit. target is 1 to 4095 bytes. 0 or -errno. */
-int root_symlink(struct root *root, const char *path, const char *target, int64_t mtime_s, uint32_t mtime_ns);
+ * parents, tag: as root_commit. target is 1 to 4095 bytes. 0 or -errno. */
+int root_symlink(struct root *root, const char *tag, const char *path, const char *target, int64_t mtime_s,
+		 uint32_t mtime_ns);
 
 /* Mode (masked to 0777; set-ID and sticky bits the directory has are kept) and mtime of a directory, through
  * its descriptor. 0 or -errno. */

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/boot.h"
 #include "lib/landlock.h"
 #include "lib/porter.h"
 #include "lib/seccomp.h"
@@ -135,6 +136,7 @@ static void allow_dial(struct plan *p, const struct endpoint *dial)
 static void begin(struct plan *p, bool hermit, unsigned uses)
 {
 	*p = (struct plan){.uses = uses};
+	boot_id();
 	landlock_begin(&p->files, hermit);
 	landlock_allow(&p->files, AT_FDCWD, "/dev/null", LANDLOCK_READ | LANDLOCK_WRITE);
 #ifdef HAUL_SANITIZED
@@ -185,6 +187,7 @@ enum haul_rc sandbox_listener(const struct haul_config *cfg, const struct endpoi
 	if (!wanted(cfg) || cfg->to_cmd || cfg->from_cmd)
 		return HAUL_OK;
 	begin(&p, false, SECCOMP_LISTEN);
+	landlock_allow(&p.files, AT_FDCWD, "/proc", LANDLOCK_READ_FILE); /* lib/boot.c */
 	if (dir) { /* it may be made, or made anew, when a session comes */
 		allow_file_option(&p, dir, LANDLOCK_ALL);
 		landlock_allow(&p.files, AT_FDCWD, dir, LANDLOCK_ALL);
@@ -213,8 +216,10 @@ enum haul_rc sandbox_receiver(const struct haul_config *cfg, int root, const str
 	if (rc < 0)
 		return refuse(cfg, -rc, "no process for the program that carries the connection", err);
 	begin(&p, true, root >= 0 ? SECCOMP_WRITE : 0);
-	if (root >= 0)
+	if (root >= 0) {
 		landlock_allow(&p.files, root, ".", LANDLOCK_ALL);
+		landlock_allow(&p.files, AT_FDCWD, "/proc", LANDLOCK_READ_FILE); /* lib/boot.c */
+	}
 	allow_metrics(&p, cfg);
 	allow_dial(&p, dial);
 	return enter(&p, cfg, now, err);

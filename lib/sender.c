@@ -99,6 +99,7 @@ static void check_promise(struct sender *s, struct stream_piece *piece)
 /* Pieces read become jobs for the workers; the reader gets new ones to fill. */
 static void pump_stream(struct sender *s)
 {
+	/* after a stop what is read is no use, and after FINISH it has no place */
 	if (!s->stream || !s->stream->wanted || s->stopped)
 		return;
 	struct stream_piece *piece;
@@ -219,7 +220,7 @@ static enum haul_rc sender_pump(void *self)
 		if (sender_outbox_drain(s) && s->scan)
 			sender_pump_scan(s);
 		/* its own place among those to be sent again becomes one among the open */
-		if (sender_outbox_drain(s) && s->again_count && sender_table_has_room(s, 0))
+		if (sender_outbox_drain(s) && s->again_count && !s->stopped && sender_table_has_room(s, 0))
 			sender_offer_again(s);
 		if (sender_outbox_drain(s))
 			sender_pump_done(s);

@@ -12,9 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/auth.h"
 #include "lib/clock.h"
-#include "lib/engine_conn.h"
-#include "lib/entropy.h"
+#include "lib/handoff.h"
 #include "lib/sandbox.h"
 #include "lib/strangers.h"
 #include "lib/user.h"
@@ -29,6 +29,7 @@ struct child {
 	pid_t pid; /* 0: free */
 	int socket;
 	uint8_t id[16];
+	uint8_t owner[OWNER_BYTES];
 };
 
 struct waiting {
@@ -47,6 +48,7 @@ struct server {
 	size_t waiting_count;
 	uint8_t superseded[SUPERSEDED_MAX][16];
 	size_t superseded_count; /* in all: the ring's next place */
+	size_t cut_off;		 /* sessions that did not end in time, and could not say so */
 	uint64_t accept_at;	 /* not before, ms: descriptors ran out */
 	bool served_one, done;
 	int status, signal;
@@ -59,30 +61,11 @@ static void notice(struct server *s, const char *text)
 		s->set->notice(s->set->ctx, text);
 }
 
-static void forget_handoff(struct handoff *h)
-{
-	if (h)
-		conn_close(&h->conn, 0);
-	free(h);
-}
-
-/* The answer is short and goes to a fresh socket: if it does not fit at once, nobody is listening. */
-static void send_answer(struct handoff *h)
-{
-	ssize_t n = write(h->conn.out, h->hs.out, h->hs.out_len);
-	(void)n;
-	shutdown(h->conn.out, SHUT_WR);
-	/* unread bytes would turn our close into a reset that overtakes the answer */
-	char rest[4096];
-	while (read(h->conn.in, rest, sizeof rest) > 0)
-		;
-}
-
+/* Says no, and is done with it. */
 static void refuse(struct handoff *h, uint16_t code, const char *text)
 {
-	handshake_refuse(&h->hs, code, text);
-	send_answer(h);
-	forget_handoff(h);
+	handoff_refuse(h, code, text);
+	handoff_free(h);
 }
 
 /* ---- sessions ---- */
@@ -98,17 +81,17 @@ static struct child *child_of(struct server *s, const uint8_t id[static 16])
 static void close_all(struct server *s)
 {
 	for (size_t i = 0; i < STRANGERS_MAX; i++)
-		forget_handoff(s->strangers.place[i].h);
+		handoff_free(s->strangers.place[i].h);
 	for (size_t i = 0; i < SESSIONS_MAX; i++)
 		if (s->child[i].pid)
 			close(s->child[i].socket);
 	for (size_t i = 0; i < s->waiting_count; i++)
-		forget_handoff(s->waiting[i].h);
+		handoff_free(s->waiting[i].h);
 }
 
 static void drop_stranger(struct stranger *st)
 {
-	forget_handoff(st->h);
+	handoff_free(st->h);
 	st->h = NULL;
 }
 
@@ -130,13 +113,20 @@ static int session_socket(struct server *s, int pair[static 2])
 	return rc;
 }
 
+static void name_session(struct serve_session *session, const struct handoff *h)
+{
+	memcpy(session->id, h->hs.attach.session, sizeof session->id);
+	handshake_session_id(&h->hs, session->bound_id);
+	memcpy(session->owner, h->hs.owner, sizeof session->owner);
+}
+
 _Noreturn static void run_session(struct server *s, struct handoff *h, const char *subdir, int socket)
 {
 	struct serve_session session = {.first = h, .handoff_fd = socket};
 	/* a receiver that is killed takes its sessions with it: the next one must not meet a twin */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	session.resume = !h->hs.attach.fresh;
-	memcpy(session.id, h->hs.attach.session, sizeof session.id);
+	name_session(&session, h);
 	snprintf(session.subdir, sizeof session.subdir, "%s", subdir);
 	if (s->listen_fd >= 0)
 		close(s->listen_fd);
@@ -167,11 +157,11 @@ static void start_session(struct server *s, struct handoff *h, const char *subdi
 		return;
 	}
 	s->child[slot] = (struct child){.pid = pid, .socket = pair[0]};
-	memcpy(s->child[slot].id, h->hs.attach.session, 16);
+	handshake_session_id(&h->hs, s->child[slot].id);
+	memcpy(s->child[slot].owner, h->hs.owner, OWNER_BYTES);
 	s->children++;
 	s->served_one = true;
-	close(h->conn.in);
-	free(h);
+	handoff_moved(h);
 }
 
 static bool may_start(const struct server *s)
@@ -179,12 +169,20 @@ static bool may_start(const struct server *s)
 	return !s->signal && !(s->set->cfg->once && s->served_one) && s->children < s->set->cfg->max_sessions;
 }
 
+static bool same_session(const struct handoff *a, const struct handoff *b)
+{
+	uint8_t id[2][16];
+	handshake_session_id(&a->hs, id[0]);
+	handshake_session_id(&b->hs, id[1]);
+	return memcmp(id[0], id[1], sizeof id[0]) == 0;
+}
+
 static void let_wait(struct server *s, struct handoff *h, const char *subdir)
 {
 	for (size_t i = 0; i < s->waiting_count; i++) {
 		struct waiting *w = &s->waiting[i];
-		if (memcmp(w->h->hs.attach.session, h->hs.attach.session, 16) == 0) {
-			forget_handoff(w->h); /* it dialled again: it keeps its place */
+		if (same_session(w->h, h)) {
+			handoff_free(w->h); /* it dialled again: it keeps its place */
 			w->h = h;
 			return;
 		}
@@ -225,26 +223,49 @@ static bool was_superseded(const struct server *s, const uint8_t id[static 16])
 	return false;
 }
 
+/* Why this owner may not begin a session now, or NULL. */
+static const char *forbidden(const struct server *s, const struct handoff *h, enum haul_rc *rc)
+{
+	const struct auth_rights *rights = auth_rights_of(s->set->cfg->auth, h->hs.owner);
+	unsigned sessions = 0;
+	if (!rights)
+		return NULL;
+	*rc = HAUL_POLICY;
+	if (rights->read_only && s->set->role == ROLE_RECEIVER)
+		return "this key may not send";
+	for (size_t i = 0; i < SESSIONS_MAX; i++)
+		sessions += s->child[i].pid && memcmp(s->child[i].owner, h->hs.owner, OWNER_BYTES) == 0;
+	*rc = HAUL_BUSY;
+	return rights->max_sessions && sessions >= rights->max_sessions
+		       ? "this key has as many sessions as it may"
+		       : NULL;
+}
+
 /* ATTACH has come: route it. h moves on. */
 static void route(struct server *s, struct handoff *h)
 {
 	const struct frame_attach *a = &h->hs.attach;
 	char subdir[SUBDIR_MAX_BYTES + 1];
 	snprintf(subdir, sizeof subdir, "%.*s", (int)a->subdir.n, (const char *)a->subdir.p);
-	struct child *c = child_of(s, a->session);
+	uint8_t id[16];
+	handshake_session_id(&h->hs, id);
+	struct child *c = child_of(s, id);
+	enum haul_rc rc;
+	const char *why = c ? NULL : forbidden(s, h, &rc);
 	if (a->role == s->set->role) {
 		refuse(h, (uint16_t)haul_rc_status(HAUL_POLICY),
 		       s->set->role == ROLE_RECEIVER ? "this side only receives" : "this side only sends");
 	} else if (c) {
 		if (handoff_send(c->socket, h) == 0) {
-			close(h->conn.in);
-			free(h);
+			handoff_moved(h);
 		} else {
 			refuse(h, REASON_NO_SESSION, "the session has just ended");
 		}
-	} else if (was_superseded(s, a->session)) {
+	} else if (was_superseded(s, id)) {
 		refuse(h, (uint16_t)haul_rc_status(HAUL_BUSY), SUPERSEDED);
-	} else if (!a->fresh && !(s->set->known && s->set->known(s->set->ctx, a->session, subdir))) {
+	} else if (why) {
+		refuse(h, (uint16_t)haul_rc_status(rc), why);
+	} else if (!a->fresh && !(s->set->known && s->set->known(s->set->ctx, id, h->hs.owner, subdir))) {
 		refuse(h, REASON_NO_SESSION, "no such session");
 	} else if (may_start(s) && !s->waiting_count) {
 		start_session(s, h, subdir);
@@ -269,6 +290,7 @@ static void reap(struct server *s)
 			s->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 			if (WIFSIGNALED(status) && !s->signal)
 				notice(s, "a session's process died");
+			s->cut_off += WIFSIGNALED(status) && s->signal;
 			s->done |= s->set->cfg->once;
 		}
 	}
@@ -279,35 +301,22 @@ static void reap(struct server *s)
 
 static void hear(struct server *s, struct stranger *st)
 {
+	struct wire_err err = {0};
 	struct handoff *h = st->h;
-	while (h->hs.state != HS_DECIDE) {
-		uint8_t b[512];
-		size_t want = handshake_need(&h->hs);
-		ssize_t n = read(h->conn.in, b, want < sizeof b ? want : sizeof b);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		struct wire_err err = {0};
-		enum wire_rc rc = n > 0 ? handshake_feed(&h->hs, b, (size_t)n, &err) : WIRE_NOT_HAUL;
-		if (rc == WIRE_OK || rc == WIRE_MORE)
-			continue;
-		if (h->hs.out_len)
-			send_answer(h);
+	enum wire_rc rc = handoff_hear(h, &err);
+	if (rc == WIRE_OK) {
+		st->h = NULL;
+		route(s, h);
+	} else if (rc != WIRE_MORE) {
 		drop_stranger(st);
-		return;
 	}
-	st->h = NULL;
-	route(s, h);
 }
 
 static void greet(struct server *s, struct conn conn, const struct origin *from)
 {
-	struct handoff *h = calloc(1, sizeof *h);
-	if (!h) {
-		conn_close(&conn, 0);
+	struct handoff *h = handoff_new(conn, s->set->cfg, &s->hello);
+	if (!h)
 		return;
-	}
-	h->conn = conn;
-	handshake_respond(&h->hs, &s->hello);
 	struct stranger *st = strangers_place(&s->strangers, from);
 	drop_stranger(st);
 	strangers_settle(&s->strangers, st, h, from, clock_now_ms());
@@ -410,19 +419,6 @@ static int block_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static struct hello listener_hello(void)
-{
-	struct hello h = {
-		.minor_min = PROTOCOL_MINOR_MIN,
-		.minor_max = PROTOCOL_MINOR,
-		.offered = FEATURES_KNOWN,
-		.max_body = RECORD_BODY_MAX_BYTES,
-		.credit = EARLY_CREDIT_BYTES,
-	};
-	entropy_fill(h.instance, sizeof h.instance);
-	return h;
-}
-
 static int serve_many(const struct serve_setup *setup, int listen_fd, struct haul_err *err)
 {
 	struct server *s = calloc(1, sizeof *s);
@@ -432,7 +428,7 @@ static int serve_many(const struct serve_setup *setup, int listen_fd, struct hau
 	}
 	s->set = setup;
 	s->listen_fd = listen_fd;
-	s->hello = listener_hello();
+	s->hello = handoff_hello();
 	s->signal_fd = block_signals();
 	while (!s->done && !(s->signal && !s->children))
 		turn(s);
@@ -440,9 +436,15 @@ static int serve_many(const struct serve_setup *setup, int listen_fd, struct hau
 	close(s->signal_fd);
 	int status = setup->cfg->once ? s->status : 0;
 	if (s->signal) { /* said by the shell, not by us: an idle listener has nothing to report */
+		status = 128 + s->signal;
+		if (s->cut_off) {
+			haul_fail(err, HAUL_SIGNAL, 0, NULL,
+				  "%zu unfinished session%s cut off; run the same command again to continue",
+				  s->cut_off, s->cut_off == 1 ? "" : "s");
+			status = -1; /* to be reported */
+		}
 		err->rc = HAUL_SIGNAL;
 		err->signal = s->signal;
-		status = 128 + s->signal;
 	}
 	free(s);
 	return status;
@@ -458,56 +460,50 @@ static enum haul_rc confine(const struct serve_setup *set, const struct endpoint
 
 /* ---- one connection ---- */
 
-static enum haul_rc shake_single(struct handoff *h, struct haul_err *err)
+static enum haul_rc hear_single(struct handoff *h, struct haul_err *err)
 {
 	uint64_t deadline = clock_now_ms() + STRANGER_MS;
-	while (h->hs.state != HS_DECIDE) {
+	struct wire_err w = {0};
+	enum wire_rc rc = WIRE_MORE;
+	while (rc == WIRE_MORE) {
 		uint64_t now = clock_now_ms();
 		struct pollfd p = {h->conn.in, POLLIN, 0};
 		if (now >= deadline || poll(&p, 1, (int)(deadline - now)) == 0)
 			return haul_fail(err, HAUL_CONNECT, 0, "stdio", "the peer said nothing in time");
-		uint8_t b[512];
-		size_t want = handshake_need(&h->hs);
-		ssize_t n = read(h->conn.in, b, want < sizeof b ? want : sizeof b);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			continue;
-		if (n <= 0)
-			return haul_fail(err, HAUL_CONNECT, n ? errno : 0, "stdio",
-					 "closed before the handshake");
-		struct wire_err w = {0};
-		enum wire_rc rc = handshake_feed(&h->hs, b, (size_t)n, &w);
-		if (rc == WIRE_OK || rc == WIRE_MORE)
-			continue;
-		send_answer(h);
-		return haul_fail(err, rc == WIRE_VERSION ? HAUL_VERSION : HAUL_PROTOCOL, 0, "stdio", "%s",
-				 w.check);
+		rc = handoff_hear(h, &w);
 	}
-	return HAUL_OK;
+	if (rc == WIRE_OK)
+		return HAUL_OK;
+	if (!w.check)
+		return haul_fail(err, HAUL_CONNECT, 0, "stdio", "closed before the handshake");
+	return haul_fail(err,
+			 rc == WIRE_VERSION ? HAUL_VERSION
+			 : rc == WIRE_AUTH  ? HAUL_AUTH
+					    : HAUL_PROTOCOL,
+			 0, "stdio", "%s", w.check);
 }
 
 static int serve_single(const struct serve_setup *setup, struct conn conn, struct haul_err *err)
 {
 	int status = -1;
-	struct handoff *h = calloc(1, sizeof *h);
+	struct hello hello = handoff_hello();
+	struct handoff *h = handoff_new(conn, setup->cfg, &hello);
 	if (!h) {
 		haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start the session");
 		return -1;
 	}
-	struct hello hello = listener_hello();
-	h->conn = conn;
-	handshake_respond(&h->hs, &hello);
 	const struct frame_attach *a = &h->hs.attach;
-	if (shake_single(h, err) == HAUL_OK && a->role == setup->role) {
+	if (hear_single(h, err) == HAUL_OK && a->role == setup->role) {
 		haul_fail(err, HAUL_POLICY, 0, "stdio", "both sides have the same role");
-		handshake_refuse(&h->hs, (uint16_t)haul_rc_status(HAUL_POLICY), err->why);
-		send_answer(h);
+		handoff_refuse(h, (uint16_t)haul_rc_status(HAUL_POLICY), err->why);
 	} else if (err->rc == HAUL_OK) {
 		struct serve_session session = {.first = h, .handoff_fd = -1};
-		memcpy(session.id, a->session, sizeof session.id);
+		name_session(&session, h);
 		snprintf(session.subdir, sizeof session.subdir, "%.*s", (int)a->subdir.n,
 			 (const char *)a->subdir.p);
 		status = setup->session(setup->ctx, &session);
 	}
+	handshake_wipe(&h->hs);
 	free(h);
 	return status;
 }
@@ -531,9 +527,9 @@ int serve_at(const struct serve_setup *setup, struct haul_err *err)
 	int status = -1, fd = -1;
 	if (endpoint_parse_listen(cfg->listen, &ep, err) != HAUL_OK)
 		return -1;
-	if (!endpoint_is_local(&ep) && !cfg->insecure) {
+	if (!endpoint_is_local(&ep) && !cfg->auth && !cfg->insecure) {
 		haul_fail(err, HAUL_USAGE, 0, ep.text,
-			  "not encrypted: listening beyond this machine needs --insecure (or an SSH tunnel)");
+			  "not encrypted: listening beyond this machine needs --key (or --insecure)");
 	} else if (endpoint_is_single(&ep)) {
 		struct conn conn;
 		int rc = conn_adopt(&ep, &conn);

@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/entropy.h"
@@ -19,8 +17,6 @@
 #define TAG_TRIES  8
 #define TAG_DIGITS (SWEEP_TAG_BYTES - 1)
 #define HEX_DIGITS "0123456789abcdef"
-/* Names that root makes for the length of one call have no session: they are nobody's when they are old. */
-#define ASIDE_MAX_S 3600
 
 struct sweep {
 	struct root *root;
@@ -138,6 +134,20 @@ static void sweep_transfer(struct sweep *s, const char *id)
 	close(fd);
 }
 
+/* A renewed journal that never took its place; who is about to do that holds the old one. */
+static void sweep_renewed(struct sweep *s, const char *name, const char *id)
+{
+	char journal[ROOT_TEMP_MAX];
+	snprintf(journal, sizeof journal, "%.40s.j", id);
+	if (holder_held(s->root, journal))
+		return;
+	int fd = holder_mark(s->root, journal, O_RDWR);
+	if (fd >= 0 || fd == -ENOENT)
+		drop(s, name);
+	if (fd >= 0)
+		close(fd);
+}
+
 static bool part_of_transfer(const char *name, char id[static ROOT_TEMP_MAX])
 {
 	return inventory_id(name, ".part", id) || inventory_id(name, ".j", id) ||
@@ -146,18 +156,6 @@ static bool part_of_transfer(const char *name, char id[static ROOT_TEMP_MAX])
 
 /* ---- the rest ---- */
 
-static bool is_aside(const char *name)
-{
-	return strncmp(name, "old-", 4) == 0 || strncmp(name, "link-", 5) == 0;
-}
-
-static void sweep_aside(struct sweep *s, const char *name)
-{
-	struct stat st;
-	if (root_state_stat(s->root, name, &st) == 0 && time(NULL) - st.st_ctim.tv_sec > ASIDE_MAX_S)
-		drop(s, name);
-}
-
 static void sweep_name(struct sweep *s, const char *name)
 {
 	char id[ROOT_TEMP_MAX];
@@ -165,8 +163,8 @@ static void sweep_name(struct sweep *s, const char *name)
 		sweep_temp(s, name);
 	else if (is_tagged(name) && strcmp(name + TAG_DIGITS, ".session") == 0)
 		sweep_session(s, name);
-	else if (is_aside(name))
-		sweep_aside(s, name);
+	else if (inventory_id(name, ".j" PARTIAL_RENEWED, id))
+		sweep_renewed(s, name, id);
 	else if (part_of_transfer(name, id) && strcmp(s->id, id) != 0)
 		sweep_transfer(s, memcpy(s->id, id, sizeof id));
 }

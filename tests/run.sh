@@ -5,6 +5,7 @@
 #   e2e fault       executables of the suite, then every tests/SUITE/*.bats; HAUL_FILES=a.bats,b.bats picks some
 #   lint            every tests/lint/*.sh, called with the binary
 #   fuzz            every executable below $B/tests/fuzz, FUZZ_SECONDS (20) each, corpus in tests/fuzz/corpus/NAME
+#   FAULT_SCALE=N    makes the fault suite N times as long (make soak)
 #   profiles        builds and runs everything under each of PROFILES, then lint
 #
 # An executable counts as many tests as it prints "ok" and "not ok" lines (TAP), or one by its exit status. Whatever
@@ -19,7 +20,7 @@ exec </dev/null
 B=${B:-build/${PROFILE:-release}}
 B=$(realpath -m "$B")
 export B HAUL="$B/haul" TOOLS="$B/tests/tools" HAUL_PROFILE="${B##*/}"
-export CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C.UTF-8 BATS_TEST_TIMEOUT=300
+export CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C.UTF-8 BATS_TEST_TIMEOUT=$((300 * ${FAULT_SCALE:-1}))
 export ASAN_OPTIONS="${ASAN_OPTIONS-detect_leaks=1}" UBSAN_OPTIONS="${UBSAN_OPTIONS-print_stacktrace=1}"
 export TSAN_OPTIONS="${TSAN_OPTIONS-halt_on_error=1 second_deadlock_stack=1}"
 case $HAUL_PROFILE in asan | tsan) TEST_SECONDS=${TEST_SECONDS:-900} ;; esac # they run up to fifteen times as long
@@ -83,7 +84,7 @@ program() {
 # bats_file NAME LOG FILE: one line a test as it ends; bats itself limits each test
 bats_file() {
 	local name=$1 log=$2 start=$SECONDS status=0 said
-	timeout -k 5 1800 bats --formatter tap --timing "$3" 3>&- 2>&1 | tee "$log" |
+	timeout -k 5 $((1800 * ${FAULT_SCALE:-1})) bats --formatter tap --timing "$3" 3>&- 2>&1 | tee "$log" |
 		sed -u -E -e '/^1\.\./d' -e "s|^ok [0-9]* (.*# skip)|  SKIPPED $name: \1|" -e "s|^ok [0-9]*|  ok     $name:|" -e "s|^not ok [0-9]*|  FAILED $name:|" -e "s|^#|  \| $name:|" ||
 		status=$?
 	said=$(tally "$name" "$log" "$status" $((SECONDS - start)))

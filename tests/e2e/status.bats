@@ -126,6 +126,42 @@ silent() {
 	done_is send.json "bytes=$((24 << 20))" reconnects=0
 }
 
+@test "several transfers, one of them old: each with its own path, percent, age, owner and size on disk" {
+	mkdir dst src
+	random_file src/first $((32 << 20))
+	random_file src/second $((64 << 20))
+	begin_slowly src/first 4M
+	local first=$SEND_PID
+	await value_over recorded $((4 << 20))
+	start send2 "$HAUL" send --bwlimit=8M src/second "$RECV_ADDR"
+	local second=$PID
+	recorded_of() {
+		"$HAUL" status --json dst | grep "\"path\":\"$1\"" | grep -Eo '"recorded":[0-9]+' | cut -d: -f2
+	}
+	second_too() { [ "$(recorded_of second | grep . || echo 0)" -gt $((8 << 20)) ]; }
+	await second_too
+	kill -KILL "$second"
+	reap "$second" 137
+	kill_all
+	touch -d '-49 hours' dst/.haul/*-*.j
+	"$HAUL" status dst >table
+	[ "$(wc -l <table)" -eq 3 ]
+	local path size percent
+	for path in first:32 second:64; do
+		size=$((${path#*:} << 20))
+		percent=$(($(recorded_of "${path%:*}") * 100 / size))
+		grep -Eq "^ *$percent% .* 2d01h +plain000 +idle +plain000-[0-9a-f]{16} +${path%:*}\$" table || fail "$path: $percent%" "$(<table)"
+	done
+	"$HAUL" status --json dst >status.json
+	[ "$(json_count status.json unfinished)" -eq 2 ]
+	[ "$(json_count status.json unfinished '"age":17640[0-9],"owner":"plain000","active":false')" -eq 2 ]
+	[ "$(grep -Eo '"disk":[0-9]+' status.json | cut -d: -f2 | awk '{ n += $1 } END { print n }')" -le "$(du -s --block-size=1 dst/.haul | cut -f1)" ]
+	alive "$first" || start_recv dst
+	"$HAUL" send src/first src/second "$RECV_ADDR"
+	same_bytes src/second dst/second
+	clean dst
+}
+
 @test "a stream of unknown length: no size, no percent, its owner is its session" {
 	mkfifo pipe
 	exec 5<>pipe

@@ -81,6 +81,23 @@ receiver_on() { # ADDR ARGS...: a receiver on a port that a dead one has left
 	echo "# $recorded bytes were recorded, $(json_field again.json 'done' bytes) sent again of $missing that were not" >&3
 }
 
+@test "kill -9 of the sender alone: all that had arrived is kept, recorded or not" {
+	random_file src 40000000
+	start_recv dst
+	start send "$HAUL" send --bwlimit=20M --chunk=64k -z none src "$RECV_ADDR"
+	local sender=$PID had missing
+	half() { [ "$(stat -c %b dst/.haul/*.part 2>/dev/null || echo 0)" -ge 40000 ]; }
+	await half
+	kill -9 "$sender"
+	reap "$sender" 137
+	had=$(($(stat -c %b dst/.haul/*.part) * 512))
+	"$HAUL" send --json=again.json --chunk=64k -z none src "$RECV_ADDR"
+	same_bytes src dst/src
+	missing=$((40000000 - had))
+	[ "$(json_field again.json 'done' bytes)" -le $((missing + 6 * 65536)) ] || fail "$(json_field again.json 'done' bytes) bytes were sent, $missing were missing"
+	clean dst
+}
+
 @test "the receiver of a pipe is killed and started again: every byte once" {
 	RANDOM=${SEED:-815}
 	random_file in 150000000

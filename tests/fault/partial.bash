@@ -1,18 +1,21 @@
 # Helpers of the fault suites that work on what an interrupted transfer leaves; `load partial` after the others.
 # shellcheck shell=bash disable=SC2017,SC2034
 
-# interrupted FILE CHUNK ARGS...: FILE to dst up to about its half, then SIGTERM of the receiver, which records what it
-# has; dst is emptied first. RECORDED is how many bytes that is, and state/ a copy of it for restore.
+# interrupted FILE CHUNK ARGS...: FILE to dst over a line that stops at about its half, then SIGTERM of the receiver,
+# which records what it has; dst is emptied first. RECORDED is how many bytes that is, and state/ a copy for restore.
 interrupted() {
-	local size name=${1##*/}
+	local size name=${1##*/} proxy
 	size=$(stat -c %s "$1")
 	rm -rf dst
 	start_recv --once dst || return
-	start send "$HAUL" send -q -z none --jobs=1 --chunk="$2" --bwlimit=$((size + (4 << 20))) "${@:3}" "$1" "$RECV_ADDR"
-	await occupies dst $((size / 2)) || return
-	stop "$RECV_PID" 143 || return
-	kill -KILL "$PID"
+	start_chaos --freeze-after $((size / 2 + $2))
+	proxy=$PID
+	start send "$HAUL" send -q -z none --jobs=1 --chunk="$2" "${@:3}" "$1" "$CHAOS_ADDR"
+	await occupies dst $((size * 7 / 16 - $2)) || return
+	kill -KILL "$PID" "$proxy"
 	reap "$PID" 137 || return
+	reap "$proxy" 137 || return
+	stop "$RECV_PID" 143 || return
 	RECORDED=$(recorded dst "$2")
 	[ "$RECORDED" -ge $((size / 4)) ] && [ "$RECORDED" -lt "$size" ] && [ ! -e "dst/$name" ] ||
 		fail "$RECORDED of $size bytes recorded" || return

@@ -103,6 +103,31 @@ finish() {
 	reap "$more" 10
 }
 
+@test "a session that does not end in time is cut off by its listener, which says so; at once by a second signal" {
+	local session
+	RECV_ARGS=--grace=0.5s begin 6M --reconnect=1s
+	session=$(pgrep -P "$RECV_PID")
+	kill -STOP "$session"
+	kill -TERM "$RECV_PID"
+	ended 15 "$RECV_PID"
+	one_line recv.err '^haul: 1 unfinished session cut off; run the same command again to continue$'
+	reap "$SENDER"
+	RECV_ARGS=--grace=5m begin 6M --reconnect=1s
+	session=$(pgrep -P "$RECV_PID")
+	kill -STOP "$session"
+	kill -INT "$RECV_PID"
+	taken() { grep -q "^SigPnd:\|^ShdPnd:" "/proc/$RECV_PID/status" && ! grep -Eq '^S(ig|hd)Pnd:.*[1-9a-f]' "/proc/$RECV_PID/status"; }
+	await taken
+	alive "$RECV_PID"
+	kill -TERM "$RECV_PID"
+	ended 15 "$RECV_PID"
+	one_line recv.err 'cut off; run the same command again'
+	await gone "$session"
+	reap "$SENDER"
+	start_recv dst
+	again "$SIZE" big --chunk="$PIECE"
+}
+
 @test "a consumer that closes early: 15 on both sides, no signal is lost on it" {
 	random_file big "$SIZE"
 	start recv bash -c '"$0" recv --listen=127.0.0.1:0 --port-file=port -o - | head -c 1 >first; exit ${PIPESTATUS[0]}' "$HAUL"

@@ -21,6 +21,7 @@ allowed() {
 	lib/conn.o) echo 'open' ;;                                # /dev/null for a child
 	lib/keys.o) echo 'open|openat|fstatat' ;;                 # key files
 	lib/porter.o) echo 'open' ;;                              # /dev/null for itself
+	lib/boot.o) echo 'open' ;;                                # /proc: the boot's name, a process's start
 	lib/lockfile.o) echo 'open' ;;                            # --lock
 	lib/sandbox.o) echo 'open|l?stat|fstatat' ;;              # where sources lie
 	lib/landlock.o) echo 'openat|syscall' ;;                  # O_PATH, for rules; Landlock itself

@@ -48,12 +48,14 @@ static void play(struct peer *p, const struct script *s)
 		return;
 	}
 	while (peer_accept(p)) {
-		if (!opens(s)) {
-			if (!peer_attached(p))
-				continue;
+		if (opens(s)) {
+			s->run(p, s);
+		} else if (peer_attached(p)) {
 			peer_welcome(p);
+			s->run(p, s);
 		}
-		s->run(p, s);
+		close(p->fd);
+		p->fd = -1;
 	}
 }
 

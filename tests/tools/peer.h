@@ -227,7 +227,7 @@ static inline void peer_fin(struct peer *p)
 	CONTROL(p, fin, FIN, p->out, p->in);
 }
 
-static inline void take(struct peer *p, const uint8_t *record, size_t length)
+static inline void take(struct peer *p, uint8_t *record, size_t length)
 {
 	struct frame_head h;
 	struct frame_ack ack;

@@ -222,7 +222,7 @@ static void interrupt(struct peer *p, const struct script *s)
 		peer_record(p, &odd, NULL, 0);
 		break;
 	case R_PINGS:
-		for (int i = 0; i < 100000 && !p->closed; i++)
+		for (int i = 0; i < 10000 && !p->closed; i++)
 			peer_control(p, F_PING, &blocked, 1);
 		break;
 	default:

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#include "lib/engine_conn.h"
+#include "lib/handoff.h"
 
 static void pair(int type, int fds[2])
 {

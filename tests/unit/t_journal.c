@@ -176,12 +176,31 @@ static void sequence_gap(void **state)
 static void unknown_type(void **state)
 {
 	(void)state;
-	records[1].type = (enum journal_type)3;
+	records[1].type = (enum journal_type)4;
 	put_record(1, 1);
 	assert_int_equal(read_journal(journal, journal_bytes), 1);
 	records[1].type = (enum journal_type)0;
 	put_record(1, 1);
 	assert_int_equal(read_journal(journal, journal_bytes), 1);
+}
+
+/* What was not synced is believed in the boot that wrote it, and so is what follows. */
+static void loose_in_another_boot(void **state)
+{
+	(void)state;
+	records[3].type = JOURNAL_LOOSE;
+	put_record(3, 3);
+	assert_int_equal(read_journal(journal, journal_bytes), RECORDS);
+	head.boot = 1;
+	put_record(3, 3);
+	struct journal_record r;
+	const uint8_t *at = journal + head_bytes + 3 * JOURNAL_RECORD_BYTES;
+	assert_true(journal_get_record(&head, 3, at, JOURNAL_RECORD_BYTES, &r));
+	assert_int_equal(r.type, JOURNAL_LOOSE);
+	head.boot = 2;
+	assert_false(journal_get_record(&head, 3, at, JOURNAL_RECORD_BYTES, &r));
+	head.boot = 0;
+	assert_int_equal(read_journal(journal, journal_bytes), 3);
 }
 
 /* Well summed, but not possible. */
@@ -205,8 +224,14 @@ static void impossible_headers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(round_trip),   TEST(every_damage), TEST(stale_salt),	  TEST(repeated_tail),
-		TEST(sequence_gap), TEST(unknown_type), TEST(impossible_headers),
+		TEST(round_trip),
+		TEST(every_damage),
+		TEST(stale_salt),
+		TEST(repeated_tail),
+		TEST(sequence_gap),
+		TEST(unknown_type),
+		TEST(loose_in_another_boot),
+		TEST(impossible_headers),
 	};
 	return cmocka_run_group_tests_name("journal", tests, NULL, NULL);
 }

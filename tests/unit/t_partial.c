@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <sys/resource.h>
 
+#include "lib/boot.h"
 #include "lib/clock.h"
+#include "lib/sweep.h"
 #include "tests/unit/holding.h"
 
 #define CHUNK	   4096u
@@ -173,6 +175,8 @@ static void renewed_for_another_version(void **state)
 	assert_int_equal(had(), 0x7);
 	assert_int_equal(p->head.stamp, head.stamp);
 	assert_int_equal(p->seq, 3);
+	assert_true(holder_held(root, p->journal));
+	assert_int_equal(names(), 3);
 	assert_int_equal(record(p, 3), 0);
 	partial_close(root, p, false);
 	p = open_it();
@@ -350,7 +354,7 @@ static void committed_leaves_nothing(void **state)
 	(void)state;
 	make_partial();
 	struct partial *p = open_it();
-	assert_int_equal(root_commit(root, p->part, head.path, false, false), 0);
+	assert_int_equal(root_commit(root, "t", p->part, head.path, false, false), 0);
 	partial_close(root, p, true);
 	assert_int_equal(names(), 0);
 	assert_int_equal(access("dst/a/big", F_OK), 0);
@@ -422,6 +426,38 @@ static void stream_without_records(void **state)
 	put_file(STATE "53455353494f4e2d53455353494f4e00.j", b, n);
 	put_file(STATE "53455353494f4e2d53455353494f4e00.part", "x", 1);
 	assert_int_equal(partial_find_stream(root, head.session, &p), -ENOENT);
+}
+
+/* Without syncs the bytes may be gone with the boot, whatever the size says; with them they are not. */
+static void stream_in_another_boot(void **state)
+{
+	(void)state;
+	for (int synced = 0; synced < 2; synced++) {
+		struct partial *p = begin_stream();
+		struct journal_record r = {JOURNAL_LINK, 100, 6, {0}};
+		p->head.boot++; /* what wrote it ran in another one */
+		assert_int_equal(pwrite(p->fd, "012345", 6, 0), 6);
+		assert_int_equal(partial_checkpoint(root, p, &r, 1, synced), 0);
+		partial_close(root, p, false);
+		assert_int_equal(partial_find_stream(root, head.session, &p), synced ? 0 : -ENOENT);
+		if (synced)
+			partial_close(root, p, true);
+		sweep_run(root);
+		head.session[0]++;
+	}
+}
+
+static void loose_stream_in_its_boot(void **state)
+{
+	(void)state;
+	struct partial *p = begin_stream();
+	struct journal_record r = {JOURNAL_LINK, 100, 6, {0}};
+	assert_int_equal(pwrite(p->fd, "012345", 6, 0), 6);
+	assert_int_equal(partial_checkpoint(root, p, &r, 1, false), 0);
+	partial_close(root, p, false);
+	assert_int_equal(partial_find_stream(root, head.session, &p), 0);
+	assert_int_equal(p->stream_length, 6);
+	partial_close(root, p, true);
 }
 
 /* ---- peeking ---- */
@@ -509,6 +545,40 @@ static void silent_holder_is_killed(void **state)
 	assert_int_equal(bury(pid), SIGKILL);
 }
 
+/* A claim outlives its process, and then its number is given to another. */
+static void reused_number_is_left_alone(void **state)
+{
+	(void)state;
+	int ready[2], status;
+	char byte;
+	assert_int_equal(pipe(ready), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		struct root *mine = open_dst();
+		int fd = holder_try(mine, "m", O_RDWR | O_CREAT);
+		close(fd);
+		_exit(fd < 0 || write(ready[1], "", 1) != 1 || pause());
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	int claim = open(STATE "m.pid", O_RDWR), held = holder_mark(root, "m", O_RDWR);
+	assert_true(claim >= 0 && held >= 0);
+	uint64_t start;
+	assert_int_equal(pread(claim, &start, sizeof start, 16), sizeof start);
+	assert_int_equal(start, boot_process_start(pid));
+	start--;
+	assert_int_equal(pwrite(claim, &start, sizeof start, 16), sizeof start);
+	assert_int_equal(holder_lock(root, "m", O_RDWR), -EBUSY);
+	assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(bury(pid), SIGKILL);
+	assert_int_equal(boot_process_start(pid), 0);
+	close(claim);
+	close(held);
+	close(ready[0]);
+	close(ready[1]);
+}
+
 /* ---- locks without a claim ---- */
 
 static void marks(void **state)
@@ -546,12 +616,15 @@ int main(void)
 		TEST(stream),
 		TEST(stream_without_its_data),
 		TEST(stream_without_records),
+		TEST(stream_in_another_boot),
+		TEST(loose_stream_in_its_boot),
 		TEST(peek),
 		TEST(live_holder_keeps_it),
 		TEST(own_twin_is_busy),
 		TEST(dead_holder_is_replaced),
 		TEST(frozen_holder_is_killed),
 		TEST(silent_holder_is_killed),
+		TEST(reused_number_is_left_alone),
 		TEST(marks),
 	};
 	return cmocka_run_group_tests_name("partial", tests, NULL, NULL);

@@ -186,6 +186,27 @@ static void killed_holder(void **state)
 	}
 }
 
+/* Killed between writing a journal anew and giving it the place of the old one. */
+static void renewed_journal(void **state)
+{
+	(void)state;
+	char renewed[ROOT_TEMP_MAX];
+	struct partial *p = begin("renewed", true);
+	snprintf(renewed, sizeof renewed, "%.40s" PARTIAL_RENEWED, p->journal);
+	put(renewed);
+	assert_int_equal(sweep_run(root), 0);
+	partial_close(root, p, false);
+	assert_int_equal(sweep_run(root), 1);
+	assert_false(there(renewed));
+	p = begin("renewed", false);
+	assert_true(p->resumed);
+	put(renewed);
+	assert_int_equal(root_temp_unlink(root, p->part), 0);
+	partial_close(root, p, true);
+	assert_int_equal(sweep_run(root), 1);
+	assert_true(state_is_gone());
+}
+
 static void half_a_transfer(void **state)
 {
 	(void)state;
@@ -217,14 +238,15 @@ static void bounded(void **state)
 	assert_true(state_is_gone());
 }
 
-/* Names for the length of one call: young ones may be in use. */
-static void young_asides_stay(void **state)
+/* A symlink on its way to its name lies there for the length of one call; if its session died in it, for
+ * ever. */
+static void symlinks_go_with_their_session(void **state)
 {
 	(void)state;
-	put("old-12.part");
-	assert_int_equal(symlink("x", STATE "link-12.part"), 0);
-	assert_int_equal(sweep_run(root), 0);
-	assert_true(there("old-12.part"));
+	put(TAG "-1.part");
+	assert_int_equal(symlink("x", STATE TAG "-96cd3684f7f34634.part"), 0);
+	assert_int_equal(sweep_run(root), 2);
+	assert_true(state_is_gone());
 }
 
 /* Sessions begin and end while others sweep: no session loses a temporary file, nothing is left. */
@@ -325,9 +347,18 @@ static void contention(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(nothing),	   TEST(orphans),	    TEST(not_ours),	 TEST(live_session),
-		TEST(tags_differ), TEST(transfers),	    TEST(killed_holder), TEST(half_a_transfer),
-		TEST(bounded),	   TEST(young_asides_stay), TEST(contention),
+		TEST(nothing),
+		TEST(orphans),
+		TEST(not_ours),
+		TEST(live_session),
+		TEST(tags_differ),
+		TEST(transfers),
+		TEST(killed_holder),
+		TEST(renewed_journal),
+		TEST(half_a_transfer),
+		TEST(bounded),
+		TEST(symlinks_go_with_their_session),
+		TEST(contention),
 	};
 	return cmocka_run_group_tests_name("sweep", tests, NULL, NULL);
 }
