@@ -79,6 +79,12 @@ struct auth *auth_new_peer(const char *realm, const uint8_t secret[static AUTH_K
 	return a;
 }
 
+const char *auth_mode_name(const struct auth *a)
+{
+	static const char *const names[] = {[AUTH_NONE] = "plain", [AUTH_KEY] = "key", [AUTH_PEER] = "peer"};
+	return names[a ? a->credentials.mode : AUTH_NONE];
+}
+
 const struct credentials *auth_credentials(const struct auth *a)
 {
 	return a ? &a->credentials : NULL;

@@ -85,9 +85,11 @@ static void send_answer(struct handoff *h)
 	ssize_t n = write(h->conn.out, h->hs.out, h->hs.out_len);
 	(void)n;
 	shutdown(h->conn.out, SHUT_WR);
-	/* unread bytes would turn our close into a reset that overtakes the answer */
+	/* unread bytes would turn our close into a reset that overtakes the answer; who sends without end
+	 * gets one
+	 */
 	char rest[4096];
-	while (read(h->conn.in, rest, sizeof rest) > 0)
+	for (int i = 0; i < 64 && read(h->conn.in, rest, sizeof rest) > 0; i++)
 		;
 }
 
@@ -330,7 +332,7 @@ static void hear(struct server *s, struct stranger *st)
 				continue;
 			rc = WIRE_NOT_HAUL;
 		}
-		if (h->hs.out_len || rc == WIRE_AUTH) /* an orderly end tells a keyed peer: wrong key */
+		if (n > 0) /* an orderly end, even in silence: a keyed peer takes it for an answer */
 			send_answer(h);
 		drop_stranger(st);
 		return;
