@@ -284,6 +284,6 @@ matching() {
 }
 
 @test "the project's vectors, derived by another implementation" {
-	python3 "$root/tests/unit/vectors.py" >vectors
+	python3 "$BATS_TEST_DIRNAME/../unit/vectors.py" >vectors
 	[ "$(<vectors)" = '6 of 6 vectors' ]
 }
