@@ -14,25 +14,32 @@
 #include "lib/serve.h"
 #include "lib/user.h"
 
-/* What a peer of --peers may do: its own directory, less room, no overwriting. */
-static struct options confined(const struct options *o, const uint8_t owner[static OWNER_BYTES],
-			       char dir[static PATH_MAX_BYTES + 1])
+struct place {
+	struct options options; /* with what the peer may do */
+	char subdir[PATH_MAX_BYTES + 1];
+};
+
+/* What a peer of --peers may do: its own directory, less room, no overwriting. A relative directory is one
+ * below DIR, and stands before what the peer asks for; that both are proper names is seen to where they are
+ * opened. */
+static bool confine(struct place *p, const struct options *o, const uint8_t owner[static OWNER_BYTES],
+		    const char *subdir)
 {
-	struct options mine = *o;
 	const struct auth_rights *rights = auth_rights_of(o->cfg.auth, owner);
-	if (!rights)
-		return mine;
-	if (rights->max_bytes < mine.cfg.quota)
-		mine.cfg.quota = rights->max_bytes;
-	if (rights->no_overwrite)
-		mine.cfg.overwrite = OVERWRITE_NO;
-	if (rights->dir && o->dir) {
-		bool below = rights->dir[0] != '/';
-		snprintf(dir, PATH_MAX_BYTES + 1, "%s%s%s", below ? o->dir : "", below ? "/" : "",
-			 rights->dir);
-		mine.dir = dir;
+	const char *below = "";
+	p->options = *o;
+	if (rights) {
+		if (rights->max_bytes < o->cfg.quota)
+			p->options.cfg.quota = rights->max_bytes;
+		if (rights->no_overwrite)
+			p->options.cfg.overwrite = OVERWRITE_NO;
+		if (rights->dir && rights->dir[0] == '/')
+			p->options.dir = rights->dir;
+		else if (rights->dir)
+			below = rights->dir;
 	}
-	return mine;
+	int n = snprintf(p->subdir, sizeof p->subdir, "%s%s%s", below, *below && *subdir ? "/" : "", subdir);
+	return n >= 0 && (size_t)n < sizeof p->subdir;
 }
 
 static int run_session(const struct options *o, const uint8_t id[static 16], struct receiver_setup *setup,
@@ -58,24 +65,25 @@ static int run_session(const struct options *o, const uint8_t id[static 16], str
 /* In the process of a session that the listener has admitted. */
 static int serve_one(void *ctx, struct serve_session *s)
 {
-	char dir[PATH_MAX_BYTES + 1];
-	struct options o = confined(ctx, s->owner, dir);
+	static struct place place; /* of this process, which has one session */
 	struct receiver_setup setup = {.first = s->first, .handoff_fd = s->handoff_fd};
 	struct haul_err err = {0};
+	if (!confine(&place, ctx, s->owner, s->subdir))
+		return haul_rc_status(HAUL_POLICY);
 	setup.resume = s->resume;
 	setup.session_id = s->bound_id;
-	setup.owner = o.cfg.auth ? s->owner : NULL;
-	if (s->subdir[0])
-		setup.subdir = s->subdir;
-	return run_session(&o, s->id, &setup, &err);
+	setup.owner = place.options.cfg.auth ? s->owner : NULL;
+	if (place.subdir[0])
+		setup.subdir = place.subdir;
+	return run_session(&place.options, s->id, &setup, &err);
 }
 
 static bool known(void *ctx, const uint8_t id[static 16], const uint8_t owner[static OWNER_BYTES],
 		  const char *subdir)
 {
-	char dir[PATH_MAX_BYTES + 1];
-	struct options o = confined(ctx, owner, dir);
-	return receiver_knows(&o.cfg, o.dir, subdir[0] ? subdir : NULL, id);
+	static struct place p;
+	return confine(&p, ctx, owner, subdir) &&
+	       receiver_knows(&p.options.cfg, p.options.dir, p.subdir[0] ? p.subdir : NULL, id);
 }
 
 static int pull(const struct options *o, struct haul_err *err)

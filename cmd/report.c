@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cmd/help.h"
+#include "lib/auth.h"
 #include "lib/clock.h"
 
 int signals_open(void)
@@ -61,7 +62,7 @@ enum haul_rc report_open(struct report *r, const struct haul_config *cfg, const 
 	struct event ev = {.type = EV_HELLO};
 	ev.u.hello.role = role;
 	ev.u.hello.version = help_release;
-	ev.u.hello.mode = "plain";
+	ev.u.hello.mode = auth_mode_name(cfg->auth);
 	event_emit(&r->bus, &ev);
 	return HAUL_OK;
 }

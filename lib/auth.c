@@ -79,6 +79,23 @@ struct auth *auth_new_peer(const char *realm, const uint8_t secret[static AUTH_K
 	return a;
 }
 
+void auth_forget_keys(struct auth *a)
+{
+	if (!a)
+		return;
+	sodium_memzero(&a->credentials.own, sizeof a->credentials.own);
+	for (size_t i = 0; i < a->credentials.count; i++) {
+		sodium_memzero(a->credential[i].psk, sizeof a->credential[i].psk);
+		sodium_memzero(a->credential[i].gatekey, sizeof a->credential[i].gatekey);
+	}
+}
+
+const char *auth_mode_name(const struct auth *a)
+{
+	static const char *const names[] = {[AUTH_NONE] = "plain", [AUTH_KEY] = "key", [AUTH_PEER] = "peer"};
+	return names[a ? a->credentials.mode : AUTH_NONE];
+}
+
 const struct credentials *auth_credentials(const struct auth *a)
 {
 	return a ? &a->credentials : NULL;

@@ -38,6 +38,12 @@ bool auth_add_peer(struct auth *a, const uint8_t pub[static AUTH_KEY_BYTES], con
 		   const struct auth_rights *rights);
 void auth_free(struct auth *a); /* NULL is fine */
 
+/* In the process of a session, whose handshake is over: the keys go, modes and rights stay. NULL is fine. */
+void auth_forget_keys(struct auth *a);
+
+/* "plain" (NULL), "key" or "peer". */
+const char *auth_mode_name(const struct auth *a);
+
 /* For handshakes; NULL for NULL: mode 0. */
 const struct credentials *auth_credentials(const struct auth *a);
 

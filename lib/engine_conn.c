@@ -161,7 +161,7 @@ static void refused(struct engine *e)
 static void not_authenticated(struct engine *e, const char *why)
 {
 	struct haul_err err = {0};
-	haul_fail(&err, HAUL_AUTH, 0, e->set.dial->text, "%s", why);
+	haul_fail(&err, HAUL_AUTH, 0, e->set.dial->text, "authentication failed: %s", why);
 	engine_abort(e, &err);
 }
 
@@ -186,7 +186,7 @@ static void shake_ended(struct engine *e, ssize_t n)
 {
 	if (n == 0 && handshake_is_sealed(e->hs) && e->hs->state == HS_PREFIX && !e->opening_len &&
 	    !e->was_up)
-		not_authenticated(e, "closed instead of answering: it has another key, or none");
+		not_authenticated(e, "it closed instead of answering, and has another key or none");
 	else
 		engine_conn_lost(e, n ? strerror(errno) : "closed before the handshake was answered", "peer");
 }

@@ -61,9 +61,9 @@ static void send_last(struct handoff *h)
 	ssize_t n = write(h->conn.out, h->hs.out, h->hs.out_len);
 	(void)n;
 	shutdown(h->conn.out, SHUT_WR);
-	/* unread bytes would turn our close into a reset that overtakes the answer */
+	/* unread bytes would turn our close into a reset that overtakes the answer; who sends without end gets one */
 	char rest[4096];
-	while (read(h->conn.in, rest, sizeof rest) > 0)
+	for (int i = 0; i < 64 && read(h->conn.in, rest, sizeof rest) > 0; i++)
 		;
 }
 
@@ -94,8 +94,7 @@ enum wire_rc handoff_hear(struct handoff *h, struct wire_err *err)
 				continue;
 			rc = wire_fail(err, WIRE_NOT_HAUL, "cannot be answered", 0);
 		}
-		if (h->hs.out_len || rc == WIRE_AUTH) /* an orderly end tells a keyed peer: wrong key */
-			send_last(h);
+		send_last(h); /* an orderly end, even in silence: a keyed peer takes it for an answer */
 		return rc;
 	}
 	return WIRE_OK;

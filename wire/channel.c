@@ -6,14 +6,13 @@
 #include <string.h>
 
 bool channel_open(struct channel *ch, const struct seal *tx, const struct seal *rx, uint64_t sent,
-		  uint32_t max_body_in, uint32_t max_body_out, struct buf_source source)
+		  uint32_t max_body, struct buf_source source)
 {
 	*ch = (struct channel){
 		.tx = *tx,
 		.rx = *rx,
 		.source = source,
-		.max_body_in = max_body_in,
-		.max_body_out = max_body_out,
+		.max_body = max_body,
 		.sent = sent,
 	};
 	ch->stage = malloc(CHANNEL_STAGE_BYTES);
@@ -147,7 +146,7 @@ enum wire_rc channel_next(struct channel *ch, struct channel_record *out, struct
 	struct rd r = rd_init(ch->stage + ch->stage_pos, RECORD_LEN_BYTES);
 	size_t length = rd_u32(&r), tag = seal_tag_bytes(&ch->rx);
 	/* not yet vouched for by a tag, so a wrong length is damage like any other */
-	if (length < FRAME_HEAD_BYTES + tag || length > FRAME_HEAD_BYTES + ch->max_body_in + tag)
+	if (length < FRAME_HEAD_BYTES + tag || length > FRAME_HEAD_BYTES + ch->max_body + tag)
 		return wire_fail(err, WIRE_DAMAGED, "length of a record", length);
 	if (have - RECORD_LEN_BYTES >= length)
 		return next_small(ch, length, out, err);

@@ -51,7 +51,7 @@ struct channel_slot {
 struct channel {
 	struct seal tx, rx;
 	struct buf_source source;
-	uint32_t max_body_in, max_body_out;
+	uint32_t max_body;
 
 	uint8_t *stage;
 	size_t stage_pos, stage_len;
@@ -80,7 +80,7 @@ struct channel_record {
 
 /* False when out of memory. sent: offset the outgoing messages begin at. */
 bool channel_open(struct channel *ch, const struct seal *tx, const struct seal *rx, uint64_t sent,
-		  uint32_t max_body_in, uint32_t max_body_out, struct buf_source source);
+		  uint32_t max_body, struct buf_source source);
 void channel_close(struct channel *ch); /* a closed or zeroed one is fine */
 
 /* Where to read the next bytes: one or two areas, never empty once channel_next has said WIRE_MORE. */

@@ -17,9 +17,6 @@
 /* A stored body is at most its raw bytes and the fixed fields: chunks that do not shrink are stored raw. */
 #define BODY_SLACK_BYTES      256u
 #define RECORD_BODY_MAX_BYTES (CHUNK_MAX_BYTES + BODY_SLACK_BYTES)
-/* what a peer must at least accept: every body this version may send, so that nobody need ask before sending
- */
-#define RECORD_BODY_FLOOR_BYTES RECORD_BODY_MAX_BYTES
 
 /* Before the handshake is answered the initiator may send this much of its stream. */
 #define EARLY_CREDIT_BYTES   (64u << 10)

@@ -71,7 +71,7 @@ static enum wire_rc begin_connection(struct link *l, const struct handshake *hs,
 {
 	link_detach(l, now);
 	if (!channel_open(&l->channel, &hs->tx, &hs->rx, ring_offset_at(&l->ring, at), l->cfg.max_body,
-			  hs->peer.max_body, l->cfg.source))
+			  l->cfg.source))
 		return wire_fail(err, WIRE_NOMEM, "a channel", 0);
 	l->cursor = at;
 	l->generation++;
@@ -129,7 +129,6 @@ static void finish_early(struct link *l, const struct handshake *hs, uint64_t re
 {
 	book_down_time(l, now);
 	l->channel.rx = hs->rx;
-	l->channel.max_body_out = hs->peer.max_body;
 	if (at > l->cursor)
 		l->cursor = at;
 	channel_skip(&l->channel, received);
@@ -140,6 +139,10 @@ enum wire_rc link_attach(struct link *l, const struct handshake *hs, uint64_t re
 {
 	size_t at;
 	uint64_t granted_before = l->credit.granted;
+	/* every body this version sends: so nobody need ask before sending */
+	if (hs->peer.max_body < l->cfg.max_body)
+		return wire_fail(err, WIRE_VIOLATION, "the peer accepts only frames that are too small",
+				 hs->peer.max_body);
 	enum wire_rc rc = resume_at(l, received, &at, err);
 	if (rc != WIRE_OK)
 		return rc;

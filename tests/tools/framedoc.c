@@ -104,7 +104,6 @@ static void print_limits(void)
 	limit("bytes of a chunk, most", CHUNK_MAX_BYTES);
 	limit("bytes a body may be longer than its cost", BODY_SLACK_BYTES);
 	limit("bytes of a body, and the cost of a message", RECORD_BODY_MAX_BYTES);
-	limit("bytes of a body that everybody accepts", RECORD_BODY_FLOOR_BYTES);
 	limit("raw bytes of early credit", EARLY_CREDIT_BYTES);
 	limit("messages in flight in one direction", LINK_MESSAGES_MAX);
 	limit("bytes of a path, and of a symlink target", PATH_MAX_BYTES);

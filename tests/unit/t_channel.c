@@ -40,8 +40,7 @@ static struct buf *get_counted(void *ctx, size_t cap)
 static void open_channel(struct channel *ch)
 {
 	struct seal zero = {0};
-	assert_true(channel_open(ch, &zero, &zero, 0, MAX_BODY, MAX_BODY,
-				 (struct buf_source){get_counted, NULL}));
+	assert_true(channel_open(ch, &zero, &zero, 0, MAX_BODY, (struct buf_source){get_counted, NULL}));
 }
 
 /* ---- what is sent ---- */

@@ -127,7 +127,7 @@ static void open_peer(struct rig *r)
 {
 	struct seal zero = {0};
 	channel_close(&r->peer);
-	assert_true(channel_open(&r->peer, &zero, &zero, 0, RECORD_BODY_MAX_BYTES, RECORD_BODY_MAX_BYTES,
+	assert_true(channel_open(&r->peer, &zero, &zero, 0, RECORD_BODY_MAX_BYTES,
 				 (struct buf_source){get_counted, NULL}));
 }
 
@@ -887,6 +887,15 @@ static void what_was_not_sealed_early_is_skipped(void **state)
 	stop(r);
 }
 
+static void a_peer_that_takes_small_frames_only(void **state)
+{
+	(void)state;
+	struct rig *r = start_default();
+	struct handshake hs = {.peer = {.max_body = RECORD_BODY_MAX_BYTES - 1}};
+	assert_failed(r, link_attach(&r->l, &hs, 0, 10000, r->now, &r->err), WIRE_VIOLATION, "too small");
+	stop(r);
+}
+
 /* ---- the end ---- */
 
 static void cancel_sticks(void **state)
@@ -1395,7 +1404,7 @@ static enum wire_rc life(void)
 		struct iovec iov[CHANNEL_IOV_MAX];
 		link_gather(&l, 0, iov);
 	}
-	if (rc == WIRE_OK && !channel_open(&peer, &zero, &zero, 0, 1 << 20, 1 << 20, source))
+	if (rc == WIRE_OK && !channel_open(&peer, &zero, &zero, 0, 1 << 20, source))
 		rc = WIRE_NOMEM;
 	struct buf *small = rc == WIRE_OK ? get_counted(NULL, 10) : NULL,
 		   *large = small ? get_counted(NULL, 100000) : NULL;
@@ -1485,6 +1494,7 @@ int main(void)
 		cmocka_unit_test(early_credit),
 		cmocka_unit_test(early_credit_again),
 		cmocka_unit_test(what_was_not_sealed_early_is_skipped),
+		cmocka_unit_test(a_peer_that_takes_small_frames_only),
 		cmocka_unit_test(cancel_sticks),
 		cmocka_unit_test(a_long_reason_is_cut),
 		cmocka_unit_test(cancelled_by_the_peer),

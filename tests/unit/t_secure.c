@@ -555,10 +555,8 @@ static void channels_carry_encrypted_records(void **state)
 	struct buf_source source = {buf_malloc, NULL};
 	struct ring ring;
 	assert_true(ring_init(&ring, 64u << 20));
-	assert_true(
-		channel_open(&tx, &d.i.tx, &d.i.rx, 0, RECORD_BODY_MAX_BYTES, RECORD_BODY_MAX_BYTES, source));
-	assert_true(
-		channel_open(&rx, &d.r.tx, &d.r.rx, 0, RECORD_BODY_MAX_BYTES, RECORD_BODY_MAX_BYTES, source));
+	assert_true(channel_open(&tx, &d.i.tx, &d.i.rx, 0, RECORD_BODY_MAX_BYTES, source));
+	assert_true(channel_open(&rx, &d.r.tx, &d.r.rx, 0, RECORD_BODY_MAX_BYTES, source));
 	static const uint32_t sizes[] = {1, 40, 16000, 70000, 1 << 20, CHUNK_MAX_BYTES, 5, 300000, 2};
 	enum { COUNT = sizeof sizes / sizeof sizes[0] };
 	for (size_t k = 0; k < COUNT; k++) {
