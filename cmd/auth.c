@@ -8,9 +8,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cmd/coded.h"
 #include "cmd/units.h"
 #include "cmd/words.h"
 #include "lib/auth.h"
+#include "lib/code.h"
 #include "lib/keys.h"
 
 #define PEERS_MAX		 1024u
@@ -166,10 +168,28 @@ static enum haul_rc load_identity(struct options *o, const uint8_t *key, struct 
 	return err->rc;
 }
 
+static enum haul_rc load_code(struct options *o, struct haul_err *err)
+{
+	const struct haul_config *cfg = &o->cfg;
+	char code[CODE_BYTES];
+	uint8_t prs[CODE_PRS_BYTES];
+	o->cfg.code = true;
+	if (cfg->key_file || cfg->key_fd || cfg->identity || cfg->peer_key || cfg->peers_file)
+		return WRONG(err, "--code", "cannot be given together with keys");
+	enum haul_rc rc = o->peer ? code_ask(o, code, err) : code_tell(o, code, err);
+	if (rc == HAUL_OK && (!code_prs(code, "", prs) || !(o->cfg.auth = auth_new_code("", prs))))
+		rc = haul_fail(err, HAUL_NO_MEMORY, 0, "--code", "out of memory");
+	sodium_memzero(code, sizeof code);
+	sodium_memzero(prs, sizeof prs);
+	return rc;
+}
+
 enum haul_rc auth_load(struct options *o, struct haul_err *err)
 {
 	uint8_t key[KEY_BYTES];
 	bool there = false;
+	if (o->cfg.code || o->cfg.code_fd)
+		return load_code(o, err);
 	if (!o->cfg.identity && (o->cfg.peer_key || o->cfg.peers_file))
 		return WRONG(err, o->cfg.peer_key ? "--peer" : "--peers", "needs --identity=FILE");
 	if (shared_key(o, key, &there, err) != HAUL_OK)

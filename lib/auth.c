@@ -46,6 +46,16 @@ struct auth *auth_new_key(const char *realm, const uint8_t key[static AUTH_KEY_B
 	return a;
 }
 
+struct auth *auth_new_code(const char *realm, const uint8_t prs[static AUTH_KEY_BYTES])
+{
+	struct auth *a = auth_new(1);
+	if (!a)
+		return NULL;
+	credential_of_code(&a->credential[0]);
+	credentials_init(&a->credentials, AUTH_CODE, realm, a->credential, 1, prs);
+	return a;
+}
+
 struct auth *auth_new_peers(const char *realm, const uint8_t secret[static AUTH_KEY_BYTES], size_t room)
 {
 	struct auth *a = auth_new(room);
@@ -90,9 +100,15 @@ void auth_forget_keys(struct auth *a)
 	}
 }
 
+bool auth_is_code(const struct auth *a)
+{
+	return a && a->credentials.mode == AUTH_CODE;
+}
+
 const char *auth_mode_name(const struct auth *a)
 {
-	static const char *const names[] = {[AUTH_NONE] = "plain", [AUTH_KEY] = "key", [AUTH_PEER] = "peer"};
+	static const char *const names[] = {
+		[AUTH_NONE] = "plain", [AUTH_KEY] = "key", [AUTH_PEER] = "peer", [AUTH_CODE] = "code"};
 	return names[a ? a->credentials.mode : AUTH_NONE];
 }
 

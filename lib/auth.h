@@ -31,6 +31,9 @@ struct auth *auth_new_key(const char *realm, const uint8_t key[static AUTH_KEY_B
 struct auth *auth_new_peer(const char *realm, const uint8_t secret[static AUTH_KEY_BYTES],
 			   const uint8_t pub[static AUTH_KEY_BYTES], const uint8_t *key);
 
+/* Whoever knows the code that prs was made of (code_prs). */
+struct auth *auth_new_code(const char *realm, const uint8_t prs[static AUTH_KEY_BYTES]);
+
 /* A listener for up to `room` peers, which are added one by one. */
 struct auth *auth_new_peers(const char *realm, const uint8_t secret[static AUTH_KEY_BYTES], size_t room);
 /* False when there is no more room. */
@@ -42,6 +45,7 @@ void auth_free(struct auth *a); /* NULL is fine */
 void auth_forget_keys(struct auth *a);
 
 /* "plain" (NULL), "key" or "peer". */
+bool auth_is_code(const struct auth *a);
 const char *auth_mode_name(const struct auth *a);
 
 /* For handshakes; NULL for NULL: mode 0. */

@@ -30,6 +30,8 @@ struct haul_config {
 
 	const char *key_file, *key_fd;		      /* where auth comes from, as typed */
 	const char *identity, *peer_key, *peers_file; /* likewise */
+	bool code;				      /* likewise: a code that people tell each other */
+	const char *code_fd;
 
 	/* both sides: link and clocks */
 	uint64_t window, ring;
