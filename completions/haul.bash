@@ -81,6 +81,24 @@ _haul()
 	--port-file | --port-file=)
 		return
 		;;
+	--key | --key= | -k)
+		return
+		;;
+	--key-fd | --key-fd=)
+		return
+		;;
+	--identity | --identity=)
+		return
+		;;
+	--peer | --peer=)
+		return
+		;;
+	--peers | --peers=)
+		return
+		;;
+	--code-fd | --code-fd=)
+		return
+		;;
 	--rsh | --rsh= | -e)
 		return
 		;;
@@ -143,10 +161,10 @@ _haul()
 	esac
 	case ${COMP_WORDS[1]} in
 	send)
-		opts='-z --compress= --chunk= -n --dry-run -a --archive -r --recursive --partial --links= -C --directory= -u --update --ignore-existing --existing -c --checksum --size-only -W --whole-file --name= --size= --from-cmd= --remove-source-files --vanished= --deadline= --lock --lock-wait= --listen= --port-file= --insecure -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
+		opts='-z --compress= --chunk= -n --dry-run -a --archive -r --recursive --partial --links= -C --directory= -u --update --ignore-existing --existing -c --checksum --size-only -W --whole-file --name= --size= --from-cmd= --remove-source-files --vanished= --deadline= --lock --lock-wait= --listen= --port-file= --insecure -k --key= --key-fd= --identity= --peer= --code --code-fd= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
 		;;
 	recv)
-		opts='-o --output= --to-cmd= --overwrite= --sync= --quota= --once --max-sessions= --overload= --listen= --stdio --port-file= --insecure -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --user= --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
+		opts='-o --output= --to-cmd= --overwrite= --sync= --quota= --once --max-sessions= --overload= --listen= --stdio --port-file= --insecure -k --key= --key-fd= --identity= --peer= --peers= --code --code-fd= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --user= --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
 		;;
 	status)
 		opts='--discard= --json -h --help'
