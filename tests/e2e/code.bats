@@ -38,6 +38,11 @@ at_terminal() { # FILE CMD
 	script -qefc "$2" "$1" <"${TYPE:-/dev/null}" >/dev/null
 }
 
+# begun DIR: a condition for await: a journal there knows some chunks
+begun() {
+	[ -n "$(find "$1" -name '*.j' -size +600c 2>/dev/null)" ]
+}
+
 @test "the right code, however it is typed, carries a tree; then the receiver is done" {
 	make_tree src
 	start_coded dst
@@ -195,4 +200,21 @@ at_terminal() { # FILE CMD
 		not grep -aqE "$CODE|$plain" "$file"
 	done
 	grep -q bytes send.log
+}
+
+@test "killed and run again: another code goes on with what the first one left" {
+	random_file bytes 40000000
+	start_coded --reconnect=1s --sync=file dst
+	start send "$HAUL" send --code-fd=4 -z none --bwlimit=15M bytes "$RECV_ADDR" 4<<<"$CODE"
+	await begun dst
+	kill -KILL "$PID"
+	reap "$PID" 137
+	reap "$RECV_PID" 10
+	[ ! -e dst/bytes ]
+	RECV_NAME=again start_coded dst
+	code_send "$CODE" -z none --json=again.send bytes "$RECV_ADDR"
+	reap "$RECV_PID" 0
+	same_bytes bytes dst/bytes
+	clean dst
+	[ "$(json_field again.send 'done' wire)" -lt 39000000 ]
 }
