@@ -7,6 +7,8 @@
 
 #include <sodium.h>
 
+#include "tests/unit/code_vectors.h"
+#include "tests/unit/hex.h"
 #include "wire/handshake.h"
 
 static struct credential anybody, keyed;
@@ -252,12 +254,69 @@ static void hasty_answer(void **state)
 	assert_int_equal(handshake_feed(&d.i, point, sizeof point, &err), WIRE_VIOLATION);
 }
 
+/* ---- vectors ---- */
+
+/* SHA-256("haul-test " label), as the vectors say */
+static void test_secret(const char *label, uint8_t out[static 32])
+{
+	char text[64];
+	int n = snprintf(text, sizeof text, "haul-test %s", label);
+	crypto_hash_sha256(out, (const uint8_t *)text, (size_t)n);
+}
+
+static struct hello vector_hello(const char *label)
+{
+	uint8_t secret[32];
+	struct hello h = {.minor_min = 1, .minor_max = 1, .suites = 3, .max_body = 1u << 20};
+	test_secret(label, secret);
+	memcpy(h.instance, secret, sizeof h.instance);
+	return h;
+}
+
+static void says(struct handshake *from, const char *text)
+{
+	uint8_t expected[M1_PEER_BYTES];
+	assert_int_equal(from->out_len, from_hex(text, expected, sizeof expected));
+	assert_memory_equal(from->out, expected, from->out_len);
+}
+
+static void own_vectors(void **state)
+{
+	(void)state;
+	const struct code_vector *v = &code_vectors[0];
+	uint8_t secret[32], record[64] = {0}, expected[64];
+	struct credentials c;
+	struct duo d;
+	struct wire_err err = {0};
+	struct hello mine = vector_hello("ii"), theirs = vector_hello("ir");
+	struct frame_attach a = {.role = ROLE_SENDER, .fresh = 1};
+	theirs.credit = 8u << 20;
+	test_secret("prs", secret);
+	credentials_init(&c, AUTH_CODE, "office", &anybody, 1, secret);
+	test_secret("ei", secret);
+	assert_int_equal(handshake_initiate_with(&d.i, &mine, &a, &c, secret, &err), WIRE_OK);
+	test_secret("er", secret);
+	handshake_respond_with(&d.r, &theirs, &c, secret);
+	says(&d.i, v->c1);
+	assert_int_equal(say(&d.i, &d.r, SIZE_MAX), WIRE_OK);
+	says(&d.r, v->c2);
+	assert_int_equal(say(&d.r, &d.i, SIZE_MAX), WIRE_OK);
+	says(&d.i, v->m1);
+	assert_int_equal(say(&d.i, &d.r, SIZE_MAX), WIRE_OK);
+	says(&d.r, v->m2);
+	struct seal rx = d.r.rx; /* the key of record 0, before ATTACH has used it */
+	memcpy(record + RECORD_LEN_BYTES, "\1confirm", 8);
+	assert_true(seal_whole(&rx, record, 8));
+	size_t n = from_hex(v->record, expected, sizeof expected);
+	assert_memory_equal(record, expected, n);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(agreement),	cmocka_unit_test(another_code), cmocka_unit_test(other_modes),
 		cmocka_unit_test(flips),	cmocka_unit_test(no_points),	cmocka_unit_test(replay),
-		cmocka_unit_test(hasty_answer),
+		cmocka_unit_test(hasty_answer), cmocka_unit_test(own_vectors),
 	};
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, make_parties, NULL);
 }
