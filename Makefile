@@ -69,13 +69,13 @@ TEST_EXE := $(TEST_SRC:%.c=$(B)/%)
 FUZZ_EXE := $(patsubst %.c,$(B)/%,$(filter-out tests/fuzz/main.c,$(wildcard tests/fuzz/*.c)))
 COMMIT   := $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 
-.PHONY: all tests unit sim e2e fault fuzz-build $(WRAP) install FORCE
+.PHONY: all tests unit sim replay e2e fault fuzz-build $(WRAP) install FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: $(B)/haul
 
-tests: all $(TEST_EXE)
+tests: all $(TEST_EXE) $(if $(FUZZ_MAIN),,$(FUZZ_EXE))
 
 $(B)/haul: $(B)/cmd/main.o $(B)/libhaul.a
 	$(call say,LINK,$@)
@@ -124,9 +124,9 @@ $(B)/flags.mk: Makefile
 
 check: deps
 	$(Q)$(MAKE) --no-print-directory tests
-	$(Q)B=$(B) tests/run.sh unit sim e2e fault
+	$(Q)B=$(B) tests/run.sh unit sim replay e2e fault
 
-unit sim e2e fault: tests
+unit sim replay e2e fault: tests
 	$(Q)B=$(B) tests/run.sh $@
 
 demo: deps
@@ -149,6 +149,9 @@ else
 	@echo 'there are no fuzzers in tests/fuzz yet'
 endif
 fuzz-build: $(FUZZ_EXE)
+ifeq (,$(FUZZ_MAIN)) # no libFuzzer: a main that replays the corpus
+$(FUZZ_EXE): $(B)/tests/fuzz/main.o
+endif
 
 check-all: deps
 	$(Q)tests/run.sh profiles
@@ -188,7 +191,7 @@ help:
 	@echo 'make [PROFILE=release|debug|asan|tsan] [V=1] [CC=...] [CFLAGS=...] [PREFIX=...] [TARGET]'
 	@echo '  all            build/PROFILE/haul (the default)'
 	@echo '  demo           send a real tree through a connection that keeps breaking'
-	@echo '  check          everything a change must pass: unit sim e2e fault (also targets of their own)'
+	@echo '  check          everything a change must pass: unit sim replay e2e fault (also targets of their own)'
 	@echo '  check-all      check under debug, release, asan, tsan and clang, then lint and check-install'
 	@echo '  lint           layers, style, man pages, the binary itself;  format: apply clang-format'
 	@echo '  fuzz           libFuzzer (clang) for FUZZ_SECONDS a target'
