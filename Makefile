@@ -43,12 +43,13 @@ CFLAGS.asan    := -Og -g -fno-omit-frame-pointer -fsanitize=address,undefined -f
 CFLAGS.tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 CFLAGS.fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 LDFLAGS.asan   := -fsanitize=address,undefined
+LDFLAGS.coverage := --coverage
 LDFLAGS.tsan   := -fsanitize=thread
 LDFLAGS.fuzz   := -fsanitize=address,undefined
 
 # flags.mk keeps the answers of the probes and of pkg-config; it is made anew when CC or this file changes.
 ask  = printf 'int main(void){return 0;}\n' | $(CC) -O2 -Wall -Werror $$f -x c $(1) - 2>/dev/null && printf ' %s' $$f
-WRAP := check demo deps bench check-all check-install fuzz lint format help clean distclean uninstall
+WRAP := check demo deps bench check-all check-install coverage fuzz lint format help clean distclean uninstall
 ifneq (,$(filter-out $(WRAP),$(or $(MAKECMDGOALS),all)))
 ifneq ($(shell sed -n 's/^PROBED_CC := //p' $(B)/flags.mk 2>/dev/null),$(CC))
 $(shell rm -f $(B)/flags.mk)
@@ -153,6 +154,12 @@ ifeq (,$(FUZZ_MAIN)) # no libFuzzer: a main that replays the corpus
 $(FUZZ_EXE): $(B)/tests/fuzz/main.o
 endif
 
+coverage: deps
+	$(Q)$(MAKE) --no-print-directory PROFILE=coverage B=build/coverage tests
+	$(Q)find build/coverage -name '*.gcda' -delete
+	$(Q)B=build/coverage tests/run.sh unit sim replay
+	$(Q)B=build/coverage tests/coverage.sh
+
 check-all: deps
 	$(Q)tests/run.sh profiles
 
@@ -195,5 +202,6 @@ help:
 	@echo '  check-all      check under debug, release, asan, tsan and clang, then lint and check-install'
 	@echo '  lint           layers, style, man pages, the binary itself;  format: apply clang-format'
 	@echo '  fuzz           libFuzzer (clang) for FUZZ_SECONDS a target'
+	@echo '  coverage       lines and branches that unit, sim and replay run'
 	@echo '  bench          haul beside tar|nc, rsync and cp'
 	@echo '  install, uninstall, check-install, deps, clean, distclean'
