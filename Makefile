@@ -43,6 +43,7 @@ CFLAGS.asan    := -Og -g -fno-omit-frame-pointer -fsanitize=address,undefined -f
 CFLAGS.tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 CFLAGS.fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 LDFLAGS.asan   := -fsanitize=address,undefined
+CFLAGS.coverage := -O0 -g --coverage
 LDFLAGS.coverage := --coverage
 LDFLAGS.tsan   := -fsanitize=thread
 LDFLAGS.fuzz   := -fsanitize=address,undefined
