@@ -7,8 +7,10 @@
 
 #include "wire/handshake.h"
 
-static const struct hello mine = {
-	.minor_min = PROTOCOL_MINOR_MIN, .minor_max = PROTOCOL_MINOR, .max_body = RECORD_BODY_MAX_BYTES};
+static const struct hello mine = {.minor_min = PROTOCOL_MINOR_MIN,
+				  .minor_max = PROTOCOL_MINOR,
+				  .max_body = RECORD_BODY_MAX_BYTES,
+				  .credit = EARLY_CREDIT_BYTES};
 static const struct frame_attach attach = {.role = ROLE_SENDER, .fresh = 1};
 
 static void take(struct handshake *hs, struct rd *r, size_t piece)
