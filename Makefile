@@ -44,12 +44,14 @@ CFLAGS.asan    := -Og -g -fno-omit-frame-pointer -fsanitize=address,undefined -f
 CFLAGS.tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 CFLAGS.fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 LDFLAGS.asan   := -fsanitize=address,undefined
+CFLAGS.coverage := -O0 -g --coverage
+LDFLAGS.coverage := --coverage
 LDFLAGS.tsan   := -fsanitize=thread
 LDFLAGS.fuzz   := -fsanitize=address,undefined
 
 # flags.mk keeps the answers of the probes and of pkg-config; it is made anew when CC or this file changes.
 ask  = printf 'int main(void){return 0;}\n' | $(CC) -O2 -Wall -Werror $$f -x c $(1) - 2>/dev/null && printf ' %s' $$f
-WRAP := check soak demo deps bench check-all check-install fuzz lint format help clean distclean uninstall
+WRAP := check soak demo deps bench check-all check-install coverage fuzz lint format help clean distclean uninstall
 ifneq (,$(filter-out $(WRAP),$(or $(MAKECMDGOALS),all)))
 ifneq ($(shell sed -n 's/^PROBED_CC := //p' $(B)/flags.mk 2>/dev/null),$(CC))
 $(shell rm -f $(B)/flags.mk)
@@ -70,13 +72,13 @@ TEST_EXE := $(TEST_SRC:%.c=$(B)/%)
 FUZZ_EXE := $(patsubst %.c,$(B)/%,$(filter-out tests/fuzz/main.c,$(wildcard tests/fuzz/*.c)))
 COMMIT   := $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 
-.PHONY: all tests unit sim e2e fault fuzz-build $(WRAP) install FORCE
+.PHONY: all tests unit sim replay e2e fault fuzz-build $(WRAP) install FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: $(B)/haul
 
-tests: all $(TEST_EXE)
+tests: all $(TEST_EXE) $(if $(FUZZ_MAIN),,$(FUZZ_EXE))
 
 $(B)/haul: $(B)/cmd/main.o $(B)/libhaul.a
 	$(call say,LINK,$@)
@@ -125,14 +127,14 @@ $(B)/flags.mk: Makefile
 
 check: deps
 	$(Q)$(MAKE) --no-print-directory tests
-	$(Q)B=$(B) tests/run.sh unit sim e2e fault
+	$(Q)B=$(B) tests/run.sh unit sim replay e2e fault
 
 # FAULT_SCALE times as many kills and power cuts at random, every system call in the sweeps
 soak: deps
 	$(Q)$(MAKE) --no-print-directory tests
 	$(Q)B=$(B) FAULT_SCALE=$(or $(FAULT_SCALE),20) tests/run.sh fault
 
-unit sim e2e fault: tests
+unit sim replay e2e fault: tests
 	$(Q)B=$(B) tests/run.sh $@
 
 demo: deps
@@ -155,6 +157,15 @@ else
 	@echo 'there are no fuzzers in tests/fuzz yet'
 endif
 fuzz-build: $(FUZZ_EXE)
+ifeq (,$(FUZZ_MAIN)) # no libFuzzer: a main that replays the corpus
+$(FUZZ_EXE): $(B)/tests/fuzz/main.o
+endif
+
+coverage: deps
+	$(Q)$(MAKE) --no-print-directory PROFILE=coverage B=build/coverage tests
+	$(Q)find build/coverage -name '*.gcda' -delete
+	$(Q)B=build/coverage tests/run.sh unit sim replay
+	$(Q)B=build/coverage tests/coverage.sh
 
 check-all: deps
 	$(Q)tests/run.sh profiles
@@ -198,10 +209,11 @@ help:
 	@echo 'make [PROFILE=release|debug|asan|tsan] [V=1] [CC=...] [CFLAGS=...] [PREFIX=...] [TARGET]'
 	@echo '  all            build/PROFILE/haul (the default)'
 	@echo '  demo           send a real tree through a connection that keeps breaking'
-	@echo '  check          everything a change must pass: unit sim e2e fault (also targets of their own)'
+	@echo '  check          everything a change must pass: unit sim replay e2e fault (also targets of their own)'
 	@echo '  check-all      check under debug, release, asan, tsan and clang, then lint and check-install'
 	@echo '  soak           the fault suite at length: power cuts, kills, failing calls; FAULT_SCALE=20 (root)'
 	@echo '  lint           layers, style, man pages, the binary itself;  format: apply clang-format'
 	@echo '  fuzz           libFuzzer (clang) for FUZZ_SECONDS a target'
+	@echo '  coverage       lines and branches that unit, sim and replay run'
 	@echo '  bench          haul beside tar|nc, rsync and cp'
 	@echo '  install, uninstall, check-install, deps, clean, distclean'

@@ -42,7 +42,7 @@ void operand_subject(const char *text, const char *below, char *out, size_t cap)
 	while (n > 1 && text[n - 1] == '/')
 		n--;
 	if (*below)
-		snprintf(out, cap, "%.*s%s%s", (int)n, text, text[n - 1] == '/' ? "" : "/", below);
+		snprintf(out, cap, "%.*s%s%s", (int)n, text, !n || text[n - 1] == '/' ? "" : "/", below);
 	else
 		snprintf(out, cap, "%s", text);
 }

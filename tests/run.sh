@@ -4,8 +4,9 @@
 #   unit sim        every executable below $B/tests/SUITE
 #   e2e fault       executables of the suite, then every tests/SUITE/*.bats; HAUL_FILES=a.bats,b.bats picks some
 #   lint            every tests/lint/*.sh, called with the binary
-#   fuzz            every executable below $B/tests/fuzz, FUZZ_SECONDS (20) each, corpus in tests/fuzz/corpus/NAME
-#   FAULT_SCALE=N    makes the fault suite N times as long (make soak)
+#   fuzz            every executable below $B/tests/fuzz, FUZZ_SECONDS (20) or FUZZ_RUNS each, corpus in tests/fuzz/corpus/NAME
+#   replay          every fuzz target once over its files in tests/fuzz/corpus
+#   FAULT_SCALE=N   makes the fault suite N times as long (make soak)
 #   profiles        builds and runs everything under each of PROFILES, then lint
 #
 # An executable counts as many tests as it prints "ok" and "not ok" lines (TAP), or one by its exit status. Whatever
@@ -123,8 +124,23 @@ run_fuzz() {
 		mkdir -p "$B/corpus/$name"
 		seeds=()
 		[[ -d tests/fuzz/corpus/$name ]] && seeds=("tests/fuzz/corpus/$name")
-		TEST_SECONDS=$((seconds + 60)) beside "fuzz/$name" program "$exe" -max_total_time="$seconds" -timeout=10 \
+		TEST_SECONDS=$((seconds + 60)) beside "fuzz/$name" program "$exe" -max_total_time="$seconds" \
+			-runs="${FUZZ_RUNS:--1}" -timeout=10 -max_len=4096 -print_final_stats=1 \
 			-artifact_prefix="$B/log/$name-" "$B/corpus/$name" "${seeds[@]}"
+	done
+	all_done
+	for exe in "$B"/log/fuzz-*.log; do
+		name=${exe##*/fuzz-}
+		sed -n "s/^stat::number_of_executed_units: */  ${name%.log}: executions /p" "$exe"
+	done
+}
+
+run_replay() {
+	local exe name
+	echo "== replay ($HAUL_PROFILE)"
+	for exe in "$B"/tests/fuzz/*; do
+		name=${exe##*/}
+		[[ -f $exe && -x $exe && -f tests/fuzz/$name.c ]] && beside "replay/$name" program "$exe" "tests/fuzz/corpus/$name"
 	done
 	all_done
 }
@@ -143,7 +159,7 @@ run_profiles() {
 			continue
 		fi
 		# shellcheck disable=SC2086 # a list of suites
-		B="build/$profile" tests/run.sh ${SUITES:-unit sim e2e fault} | tee "$log"
+		B="build/$profile" tests/run.sh ${SUITES:-unit sim replay e2e fault} | tee "$log"
 		add_totals "$log"
 	done
 	echo "==== lint"
@@ -161,10 +177,10 @@ add_totals() {
 	passed=$((passed + ${p:-0})) failed=$((failed + ${f:-1}))
 }
 
-(($# > 0)) || set -- unit sim e2e fault
+(($# > 0)) || set -- unit sim replay e2e fault
 for suite in "$@"; do
 	case $suite in
-	lint | fuzz | profiles) "run_$suite" ;;
+	lint | fuzz | replay | profiles) "run_$suite" ;;
 	*) run_suite "$suite" ;;
 	esac
 done

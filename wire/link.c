@@ -139,10 +139,6 @@ enum wire_rc link_attach(struct link *l, const struct handshake *hs, uint64_t re
 {
 	size_t at;
 	uint64_t granted_before = l->credit.granted;
-	/* every body this version sends: so nobody need ask before sending */
-	if (hs->peer.max_body < l->cfg.max_body)
-		return wire_fail(err, WIRE_VIOLATION, "the peer accepts only frames that are too small",
-				 hs->peer.max_body);
 	enum wire_rc rc = resume_at(l, received, &at, err);
 	if (rc != WIRE_OK)
 		return rc;

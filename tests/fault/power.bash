@@ -3,6 +3,7 @@
 
 SCALE=${FAULT_SCALE:-1}
 disk= # scratch directory: image, model (the image every round begins with), mnt
+loop=
 
 # sometimes N: the stride of a sweep that is full only where there is time for it
 sometimes() {
@@ -30,6 +31,7 @@ power_teardown() {
 	stop_all
 	[ -n "$disk" ] || return 0
 	umount "$disk/mnt" 2>/dev/null || umount -l "$disk/mnt" 2>/dev/null || true
+	[ -z "$loop" ] || losetup -d "$loop" 2>/dev/null || true
 	rm -rf --one-file-system "$disk"
 	disk=
 }
@@ -47,16 +49,30 @@ model_keep() {
 	mv "$disk/image" "$disk/model"
 }
 
-disk_mount() {
-	mount -o loop,noatime "$disk/image" "$mnt"
+attach() {
+	loop=$(losetup --find --show "$disk/image" 2>/dev/null)
 }
 
-# The dead let go of their files a moment after they are gone.
+detached() {
+	[ -z "$(losetup -j "$disk/image")" ]
+}
+
+disk_mount() {
+	await attach
+	mount -o noatime "$loop" "$mnt"
+}
+
+# The dead let go of their files a moment after they are gone. The device goes too: whoever has copied our mounts,
+# for a namespace of his own, keeps the file system without power alive, and it would be mounted again as it is.
 disk_umount() {
 	await umount -q "$mnt"
+	losetup -d "$loop"
+	await detached
+	loop=
 }
 
 disk_fresh() {
+	rm -f "$disk/image"
 	cp --sparse=always "$disk/model" "$disk/image"
 	disk_mount
 }

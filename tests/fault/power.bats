@@ -229,7 +229,7 @@ tell() {
 	addr=$RECV_ADDR
 	STDIN=in start send "$HAUL" send --bwlimit=8M --reconnect=5s --retry-delay=20ms..50ms -z none - "$addr"
 	sender=$PID
-	recorded() { [ "$(stat -c %s dst/.haul/*.j)" -ge 320 ]; }
+	recorded() { [ -n "$(find dst/.haul -name '*.j' -size +319c 2>/dev/null)" ]; }
 	await recorded
 	kill -9 "$RECV_PID"
 	reap "$RECV_PID"

@@ -212,7 +212,7 @@ mend_disk() {
 	reap "$SEND_PID" 11
 	one_line send.err 'Read-only|Input/output'
 	[ ! -e disk/large ]
-	push 23 -z none --chunk=64k large
+	push 11 -z none --chunk=64k large
 	stop "$RECV_PID" 143
 	mend_disk
 	start_recv disk

@@ -380,6 +380,27 @@ static void features(void **state)
 	}
 }
 
+static void frames_that_are_too_small(void **state)
+{
+	(void)state;
+	static const struct {
+		uint32_t max_body;
+		enum wire_rc rc;
+	} cases[] = {{0, WIRE_VIOLATION},
+		     {RECORD_BODY_MAX_BYTES - 1, WIRE_VIOLATION},
+		     {RECORD_BODY_MAX_BYTES, WIRE_OK},
+		     {UINT32_MAX, WIRE_OK}};
+	for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
+		struct hello h = some_hello(), peer = some_hello();
+		h.max_body = cases[k].max_body;
+		struct frame_attach a = some_attach();
+		struct wire_err err = {0};
+		struct handshake i = initiator(&h, &a), r;
+		handshake_respond(&r, &peer);
+		assert_int_equal(exchange(&i, &r, &err), cases[k].rc);
+	}
+}
+
 static void too_little_before_welcome(void **state)
 {
 	(void)state;
@@ -537,6 +558,7 @@ int main(void)
 		cmocka_unit_test(versions),
 		cmocka_unit_test(a_version_that_was_not_offered),
 		cmocka_unit_test(features),
+		cmocka_unit_test(frames_that_are_too_small),
 		cmocka_unit_test(too_little_before_welcome),
 		cmocka_unit_test(attach_must_make_sense),
 		cmocka_unit_test(first_records),

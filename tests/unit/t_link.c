@@ -887,15 +887,6 @@ static void what_was_not_sealed_early_is_skipped(void **state)
 	stop(r);
 }
 
-static void a_peer_that_takes_small_frames_only(void **state)
-{
-	(void)state;
-	struct rig *r = start_default();
-	struct handshake hs = {.peer = {.max_body = RECORD_BODY_MAX_BYTES - 1}};
-	assert_failed(r, link_attach(&r->l, &hs, 0, 10000, r->now, &r->err), WIRE_VIOLATION, "too small");
-	stop(r);
-}
-
 /* ---- the end ---- */
 
 static void cancel_sticks(void **state)
@@ -1494,7 +1485,6 @@ int main(void)
 		cmocka_unit_test(early_credit),
 		cmocka_unit_test(early_credit_again),
 		cmocka_unit_test(what_was_not_sealed_early_is_skipped),
-		cmocka_unit_test(a_peer_that_takes_small_frames_only),
 		cmocka_unit_test(cancel_sticks),
 		cmocka_unit_test(a_long_reason_is_cut),
 		cmocka_unit_test(cancelled_by_the_peer),
