@@ -185,10 +185,12 @@ begun() {
 	random_file bytes 3000000
 	start_coded --log-file=recv.log --metrics=recv.prom -vv dst
 	start_chaos
-	start send strace -f -qq -e trace=execve,write,writev,sendmsg,sendto -s 5000000 -o trace "$HAUL" send --code-fd=4 \
+	# under strace the leak sanitizer does not work
+	start send env ASAN_OPTIONS=detect_leaks=0 strace -f -qq -e trace=execve,write,writev,sendmsg,sendto -s 5000000 -o trace "$HAUL" send --code-fd=4 \
 		-vv --bwlimit=2M --log-file=send.log --metrics=send.prom --json=send.json bytes "$CHAOS_ADDR" 4<<<"$CODE"
 	await json_has recv.json connect
 	plain=${CODE//-/}
+	[ -n "$(pgrep -P "$PID")" ]
 	for pid in "$RECV_PID" $(pgrep -P "$PID"); do
 		not grep -aqE "$CODE|$plain" "/proc/$pid/cmdline" "/proc/$pid/environ"
 	done

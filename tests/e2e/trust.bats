@@ -285,5 +285,5 @@ matching() {
 
 @test "the project's vectors, derived by another implementation" {
 	python3 "$BATS_TEST_DIRNAME/../unit/vectors.py" >vectors
-	[ "$(<vectors)" = '6 of 6 vectors' ]
+	[ "$(<vectors)" = '11 of 11 vectors' ]
 }
