@@ -110,8 +110,8 @@ static const char addresses_text[] =
 	"    stdio:        our own input and output, the same as recv --stdio\n"
 	"    fd:N          an inherited listening socket\n"
 	"    systemd:      socket activation\n"
-	"Anything but loopback, unix sockets and stdio needs --insecure: nothing is\n"
-	"encrypted there. Use ssh or a tunnel across networks you do not trust.\n";
+	"Anything but loopback, unix sockets and stdio needs a key (--key, --identity)\n"
+	"or a code (--code), or --insecure: nothing is encrypted there.\n";
 
 void help_main(FILE *to)
 {
