@@ -58,7 +58,11 @@ static int make_parties(void **state)
 static struct hello hello_of(const char *label)
 {
 	uint8_t secret[32];
-	struct hello h = {.minor_min = 1, .minor_max = 1, .suites = 3, .max_body = 1u << 20};
+	struct hello h = {.minor_min = 1,
+			  .minor_max = 1,
+			  .suites = 3,
+			  .max_body = 1u << 20,
+			  .credit = EARLY_CREDIT_BYTES};
 	test_secret(label, secret);
 	memcpy(h.instance, secret, sizeof h.instance);
 	return h;
