@@ -15,6 +15,7 @@
  *   json tty out events as JSON lines; the progress line; writing that never waits
  *   logfile prom --log-file; --metrics
  * lib/   the engine
+ *   keys keytext keyfile peers    keys: held, as text, in files nobody else may change; who is let in
  *   units        numbers as the user writes them
  *   engine engine_conn   the wire thread: one poll loop; dialling, attaching, losing connections
  *   sender sender_offer sender_jobs sender_in        one role: scan and offer; read and send; answers
