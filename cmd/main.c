@@ -7,6 +7,7 @@
  *   main         this table of subcommands
  *   send recv    what the two modes do, from operands to exit status
  *   status       what is unfinished in a directory
+ *   key keyopts  making and showing keys; the options that name them
  *   opts         the option table (opts.def) and its parser
  *   words        splitting and comparing words
  *   help         help texts, generated from the tables
@@ -85,9 +86,11 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } subcommands[] = {
-	{"send", send_main},	     {"recv", recv_main},	    {"status", status_main},
-	{"help", help_main_command}, {"--help", help_main_command}, {"-h", help_main_command},
-	{"--version", version_main}, {"-V", version_main},	    {"__complete", complete_main},
+	{"send", send_main},	     {"recv", recv_main},
+	{"status", status_main},     {"key", key_main},
+	{"help", help_main_command}, {"--help", help_main_command},
+	{"-h", help_main_command},   {"--version", version_main},
+	{"-V", version_main},	     {"__complete", complete_main},
 	{"__options", options_main},
 };
 
@@ -113,7 +116,7 @@ int main(int argc, char **argv)
 	hold_standard_descriptors();
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2)
-		return usage_error("no subcommand", "send, recv or status is missing");
+		return usage_error("no subcommand", "send, recv, status or key is missing");
 	for (size_t i = 0; i < sizeof subcommands / sizeof subcommands[0]; i++)
 		if (strcmp(argv[1], subcommands[i].name) == 0)
 			return flushed(subcommands[i].run(argc - 1, argv + 1));

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cmd/help.h"
+#include "cmd/keyopts.h"
 #include "cmd/opts.h"
 #include "cmd/report.h"
 #include "cmd/subcommands.h"
@@ -124,7 +125,7 @@ int send_main(int argc, char **argv)
 		if (o.help) {
 			help_subcommand(stdout, CMD_SEND);
 			status = 0;
-		} else {
+		} else if (keyopts_load(&o, &err) == HAUL_OK) {
 			status = o.peer ? push(&o, &err) : wait_for_receiver(&o, &err);
 		}
 	}

@@ -5,6 +5,7 @@
 int send_main(int argc, char **argv);
 int recv_main(int argc, char **argv);
 int status_main(int argc, char **argv);
+int key_main(int argc, char **argv);
 int help_main_command(int argc, char **argv);
 int version_main(int argc, char **argv);
 int complete_main(int argc, char **argv);

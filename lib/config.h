@@ -21,7 +21,13 @@ enum vanished_mode { VANISHED_WARN, VANISHED_ERROR, VANISHED_IGNORE };
 enum overload_mode { OVERLOAD_REJECT, OVERLOAD_QUEUE };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_TTY, PROGRESS_PLAIN, PROGRESS_OFF };
 
+struct haul_keys;
+
 struct haul_config {
+	/* both sides: where keys are, as the user says it, and what was loaded; NULL: nothing is encrypted */
+	const char *key_file, *key_fd, *identity, *peer, *peers;
+	struct haul_keys *keys;
+
 	/* both sides: link and clocks */
 	uint64_t window, ring;
 	bool window_set, ring_set; /* given by the user: a raise is worth a warning */
