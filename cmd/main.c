@@ -10,13 +10,15 @@
  *   key          making and showing keys
  *   opts         the option table (opts.def) and its parser
  *   auth         the keys of a run, from files to what the engine asks
- *   units words  numbers as the user writes them; splitting and comparing words
+ *   words        splitting and comparing words
  *   help         help texts, generated from the tables
  *   complete     shell completions and the OPTIONS of the man page, generated likewise
  *   report       the event bus of a run with its subscribers; the last words
  *   json tty out events as JSON lines; the progress line; writing that never waits
  *   logfile prom --log-file; --metrics
  * lib/   the engine
+ *   keys keytext keyfile peers    keys: held, as text, in files nobody else may change; who is let in
+ *   units        numbers as the user writes them
  *   engine engine_conn   the wire thread: one poll loop; dialling, attaching, losing connections
  *   sender sender_offer sender_jobs sender_in        one role: scan and offer; read and send; answers
  *   receiver receiver_in receiver_jobs receiver_commit    the other: what comes; work; results

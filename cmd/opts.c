@@ -11,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmd/units.h"
 #include "cmd/words.h"
+#include "lib/units.h"
 
 #define CHUNK_MIN	   (UINT64_C(4) << 10)
 #define CHUNK_MAX	   (UINT64_C(4) << 20)

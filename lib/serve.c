@@ -242,7 +242,7 @@ static void start_waiting(struct server *s)
 /* Why this owner may not begin a session now, or NULL. */
 static const char *forbidden(const struct server *s, const struct handoff *h, enum haul_rc *rc)
 {
-	const struct auth_rights *rights = auth_rights_of(s->set->cfg->auth, h->hs.owner);
+	const struct peer *rights = auth_peer_of(s->set->cfg->auth, h->hs.owner);
 	unsigned sessions = 0;
 	if (!rights)
 		return NULL;

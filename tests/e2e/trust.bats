@@ -83,7 +83,7 @@ matching() {
 @test "killed and run again: a key's own partial is continued, another key's is not" {
 	make_keys
 	random_file big 60000000
-	printf '%s dir=a\n%s dir=a\n' "$(pub alice)" "$(pub bob)" >peers
+	printf '%s name=alice dir=a\n%s name=bob dir=a\n' "$(pub alice)" "$(pub bob)" >peers
 	start_recv --identity=server --peers=peers dst
 	start send "$HAUL" send --identity=alice --peer=server.pub --bwlimit=20M big "$RECV_ADDR"
 	await matching dst/a/.haul .j 600
@@ -163,7 +163,7 @@ matching() {
 	printf '# who may send\n\n%s name=alice dir=a max-bytes=1M\n%s name=bob dir=b no-overwrite\n' \
 		"$(pub alice)" "$(pub bob)" >peers
 	"$HAUL" key new --identity carol
-	printf '%s ro\n' "$(pub carol)" >>peers
+	printf '%s name=carol dir=. ro\n' "$(pub carol)" >>peers
 	start_recv --identity=server --peers=peers dst
 	"$HAUL" send --identity=alice --peer=server.pub file "$RECV_ADDR"
 	same_bytes file dst/a/file

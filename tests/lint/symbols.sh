@@ -18,7 +18,7 @@ allowed() {
 	lib/sink.o) echo 'open|stat' ;;                           # -o FILE that is a FIFO or a device
 	lib/listen.o) echo 'open|l?stat|rename|renameat2|unlink' ;;   # unix socket, port file
 	lib/conn.o) echo 'open' ;;                                # /dev/null for a child
-	lib/keys.o) echo 'open|openat|fstatat' ;;                 # key files
+	lib/keyfile.o) echo 'openat|fstatat|unlinkat' ;;          # key files
 	lib/lockfile.o) echo 'open' ;;                            # --lock
 	lib/sandbox.o) echo 'open' ;;                             # Landlock rules
 	cmd/*) echo 'open|fopen|rename|renameat2?|unlink|l?stat|realpath|mkdir' ;; # files named by options

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "cmd/opts.h"
-#include "cmd/units.h"
+#include "lib/units.h"
 
 #define ARGS_MAX 16
 
