@@ -74,6 +74,7 @@ static int push(const struct options *o, struct haul_err *err)
 		if (!out.session_gone || setup.stream || barren >= RESTARTS_MAX)
 			break;
 		barren = gained ? 0 : barren;
+		setup.key_worked = true; /* who forgets a session has been asked for it */
 		before = out.metrics;
 		before.reconnects++;
 		restart(&report, id);

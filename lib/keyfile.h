@@ -13,8 +13,9 @@
 
 #include "lib/err.h"
 
-#define KEYFILE_FD_WAIT_MS (5 * 60 * 1000) /* somebody may be typing a passphrase into what feeds --key-fd   \
-					    */
+#define KEYFILE_FD_WAIT_MS                                                                                   \
+	(5 * 60 * 1000) /* somebody may be typing a passphrase into what feeds --key-fd                      \
+			 */
 
 struct keyfile {
 	const char *path; /* borrowed */

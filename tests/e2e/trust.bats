@@ -335,3 +335,24 @@ costs() {
 	python3 "$BATS_TEST_DIRNAME/../unit/vectors.py" >vectors
 	[ "$(<vectors)" = '6 of 6 vectors' ]
 }
+
+@test "the receiver is killed and started anew behind a tunnel that stays: the key is not given up" {
+	make_keys
+	random_file big 40000000
+	start_recv --key=psk dst
+	start_chaos
+	start send "$HAUL" send -k psk --bwlimit=20M --retry-delay=50ms..100ms --reconnect=20s --json=send.json big \
+		"$CHAOS_ADDR"
+	local sender=$PID
+	await matching dst/.haul .part 1000000
+	kill -KILL "$RECV_PID"
+	reap "$RECV_PID" 137
+	await json_has send.json retry
+	start_on again again.port "$HAUL" recv --key=psk --listen="$RECV_ADDR" --port-file=again.port dst
+	reap "$sender" 0
+	same_bytes big dst/big
+	# a tunnel that breaks and a port where nobody is say nothing of keys
+	stop "$PID"
+	refused_fast 35 "$HAUL" send -k psk --connect=300ms --retry-delay=50ms..100ms big "$CHAOS_ADDR"
+	refused_fast 35 "$HAUL" send -k psk --connect=300ms --retry-delay=50ms..100ms big "$RECV_ADDR"
+}
