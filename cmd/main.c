@@ -7,8 +7,9 @@
  *   main         this table of subcommands
  *   send recv    what the two modes do, from operands to exit status
  *   status       what is unfinished in a directory
- *   key keyopts  making and showing keys; the options that name them
+ *   key          making and showing keys
  *   opts         the option table (opts.def) and its parser
+ *   auth         the keys of a run, from files to what the engine asks
  *   words        splitting and comparing words
  *   help         help texts, generated from the tables
  *   complete     shell completions and the OPTIONS of the man page, generated likewise
@@ -30,13 +31,14 @@
  * the state directory; what nobody wants any more root dircache place      the destination: all paths beneath
  * it; open directories; final names beneath                  names from elsewhere, and opening them without
  * leaving a directory codec governor digest    zstd per chunk; the level; XXH3-128 of content endpoint dial
- * listen conn command   addresses; making connections; child processes backoff pace clock entropy lockfile
- * delays with jitter; --bwlimit; time; random bytes events escape err config            what happened; how it
- * is shown; the error table; what was asked wire/  the conversation, sans-I/O frames.def frame     the
- * protocol, once; its structs, encoders and decoders cursor limits err buf    bounded reading and writing;
- * every bound; failures; blocks of bytes seal handshake       one record; the opening of a connection credit
- * ring channel  the window; what may be replayed; one connection link link_impl link_clock  the link above
- * them; what time does to it session              the life cycle
+ * listen conn command   addresses; making connections; child processes auth       whom to talk to, and what
+ * each may do backoff pace clock entropy lockfile delays with jitter; --bwlimit; time; random bytes events
+ * escape err config            what happened; how it is shown; the error table; what was asked wire/  the
+ * conversation, sans-I/O frames.def frame     the protocol, once; its structs, encoders and decoders cursor
+ * limits err buf    bounded reading and writing; every bound; failures; blocks of bytes seal noise
+ * credentials handshake handshake_sealed handshake_impl       one record; Noise; keys; the opening of a
+ * connection credit ring channel  the window; what may be replayed; one connection link link_impl link_clock
+ * the link above them; what time does to it session              the life cycle
  */
 #include <errno.h>
 #include <fcntl.h>

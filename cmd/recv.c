@@ -2,14 +2,40 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cmd/auth.h"
 #include "cmd/help.h"
-#include "cmd/keyopts.h"
 #include "cmd/opts.h"
 #include "cmd/report.h"
 #include "cmd/subcommands.h"
+#include "lib/auth.h"
 #include "lib/entropy.h"
 #include "lib/receiver.h"
 #include "lib/serve.h"
+
+struct place {
+	struct options options; /* with what the peer may do */
+	char subdir[PATH_MAX_BYTES + 1];
+};
+
+/* What a peer of --peers may do: its own directory, less room, no overwriting. Its directory stands before
+ * what it asks for; that both are proper names is seen to where they are opened. */
+static bool confine(struct place *p, const struct options *o, const uint8_t owner[static OWNER_BYTES],
+		    const char *subdir)
+{
+	const struct peer *rights = auth_peer_of(o->cfg.auth, owner);
+	const char *below = "";
+	p->options = *o;
+	if (rights) {
+		if (rights->max_bytes < o->cfg.quota)
+			p->options.cfg.quota = rights->max_bytes;
+		if (rights->no_overwrite)
+			p->options.cfg.overwrite = OVERWRITE_NO;
+		if (strcmp(rights->dir, ".") != 0)
+			below = rights->dir;
+	}
+	int n = snprintf(p->subdir, sizeof p->subdir, "%s%s%s", below, *below && *subdir ? "/" : "", subdir);
+	return n >= 0 && (size_t)n < sizeof p->subdir;
+}
 
 static int run_session(const struct options *o, const uint8_t id[static 16], struct receiver_setup *setup,
 		       struct haul_err *err)
@@ -23,7 +49,8 @@ static int run_session(const struct options *o, const uint8_t id[static 16], str
 	setup->cfg = &o->cfg;
 	setup->dir = o->dir;
 	setup->bus = &report.bus;
-	setup->session_id = id;
+	if (!setup->session_id)
+		setup->session_id = id;
 	setup->signal_fd = signals_open();
 	receiver_run(setup, &out);
 	*err = out.err;
@@ -33,18 +60,25 @@ static int run_session(const struct options *o, const uint8_t id[static 16], str
 /* In the process of a session that the listener has admitted. */
 static int serve_one(void *ctx, struct serve_session *s)
 {
+	static struct place place; /* of this process, which has one session */
 	struct receiver_setup setup = {.first = s->first, .handoff_fd = s->handoff_fd};
 	struct haul_err err = {0};
+	if (!confine(&place, ctx, s->owner, s->subdir))
+		return haul_rc_status(HAUL_POLICY);
 	setup.resume = s->resume;
-	if (s->subdir[0])
-		setup.subdir = s->subdir;
-	return run_session(ctx, s->id, &setup, &err);
+	setup.session_id = s->bound_id;
+	setup.owner = place.options.cfg.auth ? s->owner : NULL;
+	if (place.subdir[0])
+		setup.subdir = place.subdir;
+	return run_session(&place.options, s->id, &setup, &err);
 }
 
-static bool known(void *ctx, const uint8_t id[static 16], const char *subdir)
+static bool known(void *ctx, const uint8_t id[static 16], const uint8_t owner[static OWNER_BYTES],
+		  const char *subdir)
 {
-	const struct options *o = ctx;
-	return receiver_knows(&o->cfg, o->dir, subdir[0] ? subdir : NULL, id);
+	static struct place p;
+	return confine(&p, ctx, owner, subdir) &&
+	       receiver_knows(&p.options.cfg, p.options.dir, p.subdir[0] ? p.subdir : NULL, id);
 }
 
 static int pull(const struct options *o, struct haul_err *err)
@@ -55,7 +89,8 @@ static int pull(const struct options *o, struct haul_err *err)
 	uint8_t id[16];
 	entropy_fill(id, sizeof id);
 	dial.pull = true;
-	struct receiver_setup setup = {.dial = &dial, .handoff_fd = -1};
+	struct receiver_setup setup = {
+		.dial = &dial, .handoff_fd = -1, .owner = auth_peer_owner(o->cfg.auth)};
 	int status = run_session(o, id, &setup, err);
 	endpoint_free(&dial);
 	return status;
@@ -82,7 +117,7 @@ int recv_main(int argc, char **argv)
 		if (o.help) {
 			help_subcommand(stdout, CMD_RECV);
 			status = 0;
-		} else if (keyopts_load(&o, &err) == HAUL_OK) {
+		} else if (auth_load(&o, &err) == HAUL_OK) {
 			status = o.peer ? pull(&o, &err) : serve(&o, &err);
 		}
 	}
@@ -90,6 +125,7 @@ int recv_main(int argc, char **argv)
 		report_failure(&err);
 		status = haul_exit_status(&err);
 	}
+	auth_unload(&o);
 	opts_free(&o);
 	return die_by(&err, status);
 }

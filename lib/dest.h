@@ -87,11 +87,12 @@ struct dest {
 	uint8_t compare;
 	uint16_t flags;
 	uint8_t session[16];
-	char tag[SWEEP_TAG_BYTES]; /* of this session's temporary files */
-	int mark_fd;		   /* makes them ours (lib/sweep.h); -1: there are none */
-	pthread_mutex_t mark_mu;   /* guards tag and mark_fd */
-	const char *only;	   /* -o FILE: the one path that a stream or file gets, else NULL */
-	bool single;		   /* one stream or file, nothing else */
+	char owner[JOURNAL_OWNER_CHARS + 1]; /* of its partials; "" without keys */
+	char tag[SWEEP_TAG_BYTES];	     /* of this session's temporary files */
+	int mark_fd;			     /* makes them ours (lib/sweep.h); -1: there are none */
+	pthread_mutex_t mark_mu;	     /* guards tag and mark_fd */
+	const char *only;		     /* -o FILE: the one path that a stream or file gets, else NULL */
+	bool single;			     /* one stream or file, nothing else */
 
 	pthread_mutex_t mu; /* guards table, first and taken_single */
 	struct dest_file *table[OPEN_ENTRIES_MAX];

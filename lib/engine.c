@@ -85,6 +85,8 @@ void engine_free(struct engine *e)
 	if (e->conn_open)
 		conn_close(&e->conn, 1000);
 	dial_abort(e->dial);
+	if (e->hs)
+		handshake_wipe(e->hs);
 	free(e->hs);
 	free(e->opening);
 	link_free(&e->link);

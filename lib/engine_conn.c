@@ -1,12 +1,14 @@
 #include "lib/engine_conn.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/auth.h"
 #include "lib/clock.h"
 #include "lib/entropy.h"
 
@@ -17,13 +19,20 @@
 
 /* ---- losing ---- */
 
+static void forget_handshake(struct engine *e)
+{
+	if (e->hs)
+		handshake_wipe(e->hs);
+	free(e->hs);
+	e->hs = NULL;
+}
+
 static void close_conn(struct engine *e)
 {
 	if (e->conn_open)
 		conn_close(&e->conn, 100);
 	e->conn_open = false;
-	free(e->hs);
-	e->hs = NULL;
+	forget_handshake(e);
 	e->opening_len = 0;
 	e->write_blocked = false;
 	e->attempt_deadline = UINT64_MAX;
@@ -84,10 +93,12 @@ static struct hello own_hello(void)
 	return h;
 }
 
-static void set_opening(struct engine *e, const struct handshake *hs)
+/* What the handshake has to say goes out before the link's bytes. */
+static void set_opening(struct engine *e, struct handshake *hs)
 {
-	memcpy(e->opening, hs->out, hs->out_len);
-	e->opening_len = hs->out_len;
+	memcpy(e->opening + e->opening_len, hs->out, hs->out_len);
+	e->opening_len += hs->out_len;
+	handshake_sent(hs, hs->out_len);
 }
 
 static enum haul_rc wire_abort(struct engine *e, enum haul_rc rc, const struct wire_err *w)
@@ -133,8 +144,7 @@ static void welcomed(struct engine *e)
 	enum wire_rc rc = link_attach(&e->link, e->hs, w->received, w->granted, clock_now_ms(), &err);
 	uint64_t received = w->received;
 	if (rc == WIRE_OK) {
-		free(e->hs);
-		e->hs = NULL;
+		forget_handshake(e);
 		attached(e, received);
 		return;
 	}
@@ -162,16 +172,37 @@ static void refused(struct engine *e)
 	e->phase = ENGINE_OVER;
 }
 
+static void not_authenticated(struct engine *e, const char *why)
+{
+	struct haul_err err = {0};
+	haul_fail(&err, HAUL_AUTH, 0, e->set.dial->text, "authentication failed: %s", why);
+	engine_abort(e, &err);
+}
+
 static void shake_failed(struct engine *e, enum wire_rc rc, const struct wire_err *err)
 {
 	/* what fails only now and then is the line, not the peer */
 	bool transient = rc == WIRE_DAMAGED || e->was_up;
 	if (rc == WIRE_REFUSED)
 		refused(e);
+	else if (rc == WIRE_AUTH && !e->was_up)
+		not_authenticated(e, err->check);
 	else if (transient && ++e->barren < BARREN_MAX)
 		engine_conn_lost(e, err->check, "peer");
 	else
 		wire_abort(e, rc == WIRE_VERSION ? HAUL_VERSION : HAUL_PROTOCOL, err);
+}
+
+/* The connection ended before the answer. A peer that wants another key says nothing, and closes once it has
+ * read what it was asked: that cannot be told from a tunnel that leads nowhere, so with a key the worse is
+ * assumed, as long as that key has never worked. */
+static void shake_ended(struct engine *e, ssize_t n)
+{
+	bool worked = e->was_up || e->set.key_worked;
+	if (n == 0 && handshake_is_sealed(e->hs) && e->hs->state == HS_PREFIX && !e->opening_len && !worked)
+		not_authenticated(e, "it closed instead of answering, and has another key or none");
+	else
+		engine_conn_lost(e, n ? strerror(errno) : "closed before the handshake was answered", "peer");
 }
 
 void engine_conn_shake(struct engine *e)
@@ -183,12 +214,13 @@ void engine_conn_shake(struct engine *e)
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n <= 0) {
-			engine_conn_lost(e, n ? strerror(errno) : "closed before the handshake was answered",
-					 "peer");
+			shake_ended(e, n);
 			return;
 		}
 		struct wire_err err = {0};
 		enum wire_rc rc = handshake_feed(e->hs, b, (size_t)n, &err);
+		if (rc == WIRE_OK)
+			set_opening(e, e->hs);
 		if (rc == WIRE_OK && e->hs->state == HS_DONE)
 			welcomed(e);
 		else if (rc != WIRE_OK && rc != WIRE_MORE) {
@@ -239,14 +271,22 @@ static void open_handshake(struct engine *e)
 	if (e->set.subdir)
 		attach.subdir = (struct span){(const uint8_t *)e->set.subdir, strlen(e->set.subdir)};
 	struct wire_err err = {0};
-	enum wire_rc rc = handshake_initiate(e->hs, &hello, &attach, &err);
+	uint8_t ephemeral[AUTH_KEY_BYTES];
+	entropy_fill(ephemeral, sizeof ephemeral);
+	enum wire_rc rc = handshake_initiate_with(e->hs, &hello, &attach, auth_credentials(e->set.cfg->auth),
+						  ephemeral, &err);
+	sodium_memzero(ephemeral, sizeof ephemeral);
 	if (rc == WIRE_OK) {
 		set_opening(e, e->hs);
-		if (attach.fresh)
+		if (attach.fresh && !handshake_is_sealed(e->hs))
 			rc = link_attach_early(&e->link, e->hs, clock_now_ms(), &err);
 	}
 	if (rc != WIRE_OK)
-		wire_abort(e, rc == WIRE_NOMEM ? HAUL_NO_MEMORY : HAUL_USAGE, &err);
+		wire_abort(e,
+			   rc == WIRE_NOMEM  ? HAUL_NO_MEMORY
+			   : rc == WIRE_AUTH ? HAUL_AUTH
+					     : HAUL_USAGE,
+			   &err);
 }
 
 static void step_dial(struct engine *e)
@@ -316,6 +356,7 @@ static void turn_away(struct handoff *h, uint16_t code, const char *why)
 	ssize_t n = write(h->conn.out, h->hs.out, h->hs.out_len);
 	(void)n; /* if it does not fit at once nobody is listening */
 	conn_close(&h->conn, 0);
+	handshake_wipe(&h->hs);
 }
 
 enum haul_rc engine_adopt(struct engine *e, struct handoff *h)
@@ -341,6 +382,7 @@ enum haul_rc engine_adopt(struct engine *e, struct handoff *h)
 			      });
 	set_opening(e, hs);
 	rc = link_attach(&e->link, hs, received, hs->attach.granted, now, &err);
+	handshake_wipe(hs);
 	if (rc != WIRE_OK)
 		return wire_abort(e, rc == WIRE_NOMEM ? HAUL_NO_MEMORY : HAUL_PROTOCOL, &err);
 	attached(e, received);

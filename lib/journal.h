@@ -23,7 +23,12 @@
 #define JOURNAL_RECORD_BYTES   64u
 #define JOURNAL_HEAD_MAX_BYTES (JOURNAL_HEADER_BYTES + PATH_MAX_BYTES + JOURNAL_RECORD_BYTES)
 
+#define JOURNAL_OWNER_CHARS    8u
+
 struct journal_header {
+	/* Who may continue it: part of the file's name (lib/partial.h), not of its content. "" without keys.
+	 */
+	char owner[JOURNAL_OWNER_CHARS + 1];
 	uint8_t session[16];	    /* that began it */
 	uint64_t seed, stamp, size; /* size: UINT64_MAX for a stream of unknown length */
 	uint32_t chunk;

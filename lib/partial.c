@@ -46,6 +46,17 @@ uint32_t chunk_map_length(const struct chunk_map *m, uint64_t i)
 
 /* ---- opening ---- */
 
+void partial_name_owner(char name[static JOURNAL_OWNER_CHARS + 1], const uint8_t *owner)
+{
+	/* no digits that the word for nobody has */
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
+	name[0] = 0;
+	for (size_t i = 0; owner && i < JOURNAL_OWNER_CHARS; i++) {
+		name[i] = letters[owner[i] % 32];
+		name[i + 1] = 0;
+	}
+}
+
 static void name_it(struct partial *p, const struct journal_header *h)
 {
 	char base[48];
@@ -53,7 +64,7 @@ static void name_it(struct partial *p, const struct journal_header *h)
 		for (int i = 0; i < 16; i++)
 			snprintf(base + 2 * i, 3, "%02x", h->session[i]);
 	} else {
-		snprintf(base, sizeof base, OWNER_PLAIN "-%016llx",
+		snprintf(base, sizeof base, "%s-%016llx", h->owner[0] ? h->owner : OWNER_PLAIN,
 			 (unsigned long long)digest_stamp(h->path, h->path_len));
 	}
 	snprintf(p->part, sizeof p->part, "%.40s.part", base);

@@ -255,6 +255,7 @@ static int open_partial(struct dest *d, struct dest_file *f)
 				     .path_len = (uint16_t)f->path_len};
 	memcpy(h->path, f->path, f->path_len);
 	memcpy(h->session, d->session, sizeof h->session);
+	memcpy(h->owner, d->owner, sizeof h->owner);
 	int rc = partial_open(d->root, h, f->stream ? NULL : &f->map, &f->partial);
 	free(h);
 	if (rc < 0)

@@ -275,6 +275,7 @@ static enum haul_rc set_up(struct receiver *r, struct haul_err *err)
 	}
 	if (dest_init(&r->dest, cfg, r->engine.blocks, r->set.session_id, err) != HAUL_OK)
 		return err->rc;
+	partial_name_owner(r->dest.owner, r->set.owner);
 	r->workers = pool_new(&dest_ops, &r->dest, cfg->jobs, 2 * cfg->jobs + 2, cfg->jobs == 1);
 	r->commit = pool_new(&receiver_commit_ops, r, 1, COMMIT_DEPTH, false);
 	if (!r->workers || !r->commit)

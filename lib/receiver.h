@@ -15,7 +15,8 @@
 struct receiver_setup {
 	const struct haul_config *cfg;
 	struct event_bus *bus;
-	const uint8_t *session_id;
+	const uint8_t *session_id;   /* that journals are kept under: bound to the peer, if it has a key */
+	const uint8_t *owner;	     /* OWNER_BYTES: whose the journals are; NULL without keys */
 	const char *dir;	     /* destination, NULL with cfg->output or cfg->to_cmd */
 	const char *subdir;	     /* below it, asked for by the sender, or NULL */
 	const struct endpoint *dial; /* the receiver dials, or NULL */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/auth.h"
 #include "lib/clock.h"
 #include "lib/engine_conn.h"
 #include "lib/entropy.h"
@@ -31,6 +33,7 @@ struct child {
 	pid_t pid; /* 0: free */
 	int socket;
 	uint8_t id[16];
+	uint8_t owner[OWNER_BYTES];
 };
 
 struct waiting {
@@ -61,8 +64,18 @@ static void notice(struct server *s, const char *text)
 
 static void forget_handoff(struct handoff *h)
 {
-	if (h)
+	if (h) {
 		conn_close(&h->conn, 0);
+		handshake_wipe(&h->hs);
+	}
+	free(h);
+}
+
+/* It lives on in another process, with its socket and its keys. */
+static void moved_handoff(struct handoff *h)
+{
+	close(h->conn.in);
+	handshake_wipe(&h->hs);
 	free(h);
 }
 
@@ -72,10 +85,32 @@ static void send_answer(struct handoff *h)
 	ssize_t n = write(h->conn.out, h->hs.out, h->hs.out_len);
 	(void)n;
 	shutdown(h->conn.out, SHUT_WR);
-	/* unread bytes would turn our close into a reset that overtakes the answer */
+	/* unread bytes would turn our close into a reset that overtakes the answer; who sends without end
+	 * gets one
+	 */
 	char rest[4096];
-	while (read(h->conn.in, rest, sizeof rest) > 0)
+	for (int i = 0; i < 64 && read(h->conn.in, rest, sizeof rest) > 0; i++)
 		;
+}
+
+/* M2 goes out before ATTACH comes in. */
+static bool answer_now(struct handoff *h)
+{
+	if (!handshake_out_is_due(&h->hs))
+		return true;
+	ssize_t n = write(h->conn.out, h->hs.out, h->hs.out_len);
+	bool whole = n == (ssize_t)h->hs.out_len;
+	handshake_sent(&h->hs, h->hs.out_len);
+	return whole;
+}
+
+/* Begins as responder with what this side is configured with. */
+static void respond(struct handoff *h, const struct haul_config *cfg, const struct hello *hello)
+{
+	uint8_t ephemeral[AUTH_KEY_BYTES];
+	entropy_fill(ephemeral, sizeof ephemeral);
+	handshake_respond_with(&h->hs, hello, auth_credentials(cfg->auth), ephemeral);
+	sodium_memzero(ephemeral, sizeof ephemeral);
 }
 
 static void refuse(struct handoff *h, uint16_t code, const char *text)
@@ -106,18 +141,26 @@ static void close_all(struct server *s)
 		forget_handoff(s->waiting[i].h);
 }
 
+static void name_session(struct serve_session *session, const struct handoff *h)
+{
+	memcpy(session->id, h->hs.attach.session, sizeof session->id);
+	handshake_session_id(&h->hs, session->bound_id);
+	memcpy(session->owner, h->hs.owner, sizeof session->owner);
+}
+
 _Noreturn static void run_session(struct server *s, struct handoff *h, const char *subdir, int socket)
 {
 	struct serve_session session = {.first = h, .handoff_fd = socket};
 	/* a receiver that is killed takes its sessions with it: the next one must not meet a twin */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	session.resume = !h->hs.attach.fresh;
-	memcpy(session.id, h->hs.attach.session, sizeof session.id);
+	name_session(&session, h);
 	snprintf(session.subdir, sizeof session.subdir, "%s", subdir);
 	if (s->listen_fd >= 0)
 		close(s->listen_fd);
 	close(s->signal_fd);
 	close_all(s);
+	auth_forget_keys(s->set->cfg->auth);
 	_exit(s->set->session(s->set->ctx, &session));
 }
 
@@ -143,11 +186,11 @@ static void start_session(struct server *s, struct handoff *h, const char *subdi
 		return;
 	}
 	s->child[slot] = (struct child){.pid = pid, .socket = pair[0]};
-	memcpy(s->child[slot].id, h->hs.attach.session, 16);
+	handshake_session_id(&h->hs, s->child[slot].id);
+	memcpy(s->child[slot].owner, h->hs.owner, OWNER_BYTES);
 	s->children++;
 	s->served_one = true;
-	close(h->conn.in);
-	free(h);
+	moved_handoff(h);
 }
 
 static bool may_start(const struct server *s)
@@ -155,11 +198,19 @@ static bool may_start(const struct server *s)
 	return !s->signal && !(s->set->cfg->once && s->served_one) && s->children < s->set->cfg->max_sessions;
 }
 
+static bool same_session(const struct handoff *a, const struct handoff *b)
+{
+	uint8_t id[2][16];
+	handshake_session_id(&a->hs, id[0]);
+	handshake_session_id(&b->hs, id[1]);
+	return memcmp(id[0], id[1], sizeof id[0]) == 0;
+}
+
 static void let_wait(struct server *s, struct handoff *h, const char *subdir)
 {
 	for (size_t i = 0; i < s->waiting_count; i++) {
 		struct waiting *w = &s->waiting[i];
-		if (memcmp(w->h->hs.attach.session, h->hs.attach.session, 16) == 0) {
+		if (same_session(w->h, h)) {
 			forget_handoff(w->h); /* it dialled again: it keeps its place */
 			w->h = h;
 			return;
@@ -188,24 +239,47 @@ static void start_waiting(struct server *s)
 	}
 }
 
+/* Why this owner may not begin a session now, or NULL. */
+static const char *forbidden(const struct server *s, const struct handoff *h, enum haul_rc *rc)
+{
+	const struct peer *rights = auth_peer_of(s->set->cfg->auth, h->hs.owner);
+	unsigned sessions = 0;
+	if (!rights)
+		return NULL;
+	*rc = HAUL_POLICY;
+	if (rights->read_only && s->set->role == ROLE_RECEIVER)
+		return "this key may not send";
+	for (size_t i = 0; i < SESSIONS_MAX; i++)
+		sessions += s->child[i].pid && memcmp(s->child[i].owner, h->hs.owner, OWNER_BYTES) == 0;
+	*rc = HAUL_BUSY;
+	return rights->max_sessions && sessions >= rights->max_sessions
+		       ? "this key has as many sessions as it may"
+		       : NULL;
+}
+
 /* ATTACH has come: route it. h moves on. */
 static void route(struct server *s, struct handoff *h)
 {
 	const struct frame_attach *a = &h->hs.attach;
 	char subdir[SUBDIR_MAX_BYTES + 1];
 	snprintf(subdir, sizeof subdir, "%.*s", (int)a->subdir.n, (const char *)a->subdir.p);
-	struct child *c = child_of(s, a->session);
+	uint8_t id[16];
+	handshake_session_id(&h->hs, id);
+	struct child *c = child_of(s, id);
+	enum haul_rc rc;
+	const char *why = c ? NULL : forbidden(s, h, &rc);
 	if (a->role == s->set->role) {
 		refuse(h, (uint16_t)haul_rc_status(HAUL_POLICY),
 		       s->set->role == ROLE_RECEIVER ? "this side only receives" : "this side only sends");
 	} else if (c) {
 		if (handoff_send(c->socket, h) == 0) {
-			close(h->conn.in);
-			free(h);
+			moved_handoff(h);
 		} else {
 			refuse(h, REASON_NO_SESSION, "the session has just ended");
 		}
-	} else if (!a->fresh && !(s->set->known && s->set->known(s->set->ctx, a->session, subdir))) {
+	} else if (why) {
+		refuse(h, (uint16_t)haul_rc_status(rc), why);
+	} else if (!a->fresh && !(s->set->known && s->set->known(s->set->ctx, id, h->hs.owner, subdir))) {
 		refuse(h, REASON_NO_SESSION, "no such session");
 	} else if (may_start(s) && !s->waiting_count) {
 		start_session(s, h, subdir);
@@ -255,9 +329,11 @@ static void hear(struct server *s, struct stranger *st)
 		enum wire_rc rc = n > 0 ? handshake_feed(&h->hs, b, (size_t)n, &err) : WIRE_NOT_HAUL;
 		if (rc == WIRE_OK || rc == WIRE_MORE) {
 			st->last_heard = clock_now_ms();
-			continue;
+			if (answer_now(h))
+				continue;
+			rc = WIRE_NOT_HAUL;
 		}
-		if (h->hs.out_len)
+		if (n > 0) /* an orderly end, even in silence: a keyed peer takes it for an answer */
 			send_answer(h);
 		drop_stranger(st);
 		return;
@@ -288,7 +364,7 @@ static void greet(struct server *s, struct conn conn)
 		return;
 	}
 	h->conn = conn;
-	handshake_respond(&h->hs, &s->hello);
+	respond(h, s->set->cfg, &s->hello);
 	struct stranger *st = place_for_stranger(s);
 	*st = (struct stranger){h, clock_now_ms() + STRANGER_MS, clock_now_ms()};
 	hear(s, st); /* an honest peer has spoken already */
@@ -441,11 +517,14 @@ static enum haul_rc shake_single(struct handoff *h, struct haul_err *err)
 					 "closed before the handshake");
 		struct wire_err w = {0};
 		enum wire_rc rc = handshake_feed(&h->hs, b, (size_t)n, &w);
-		if (rc == WIRE_OK || rc == WIRE_MORE)
+		if ((rc == WIRE_OK || rc == WIRE_MORE) && answer_now(h))
 			continue;
 		send_answer(h);
-		return haul_fail(err, rc == WIRE_VERSION ? HAUL_VERSION : HAUL_PROTOCOL, 0, "stdio", "%s",
-				 w.check);
+		return haul_fail(err,
+				 rc == WIRE_VERSION ? HAUL_VERSION
+				 : rc == WIRE_AUTH  ? HAUL_AUTH
+						    : HAUL_PROTOCOL,
+				 0, "stdio", "%s", w.check ? w.check : "cannot be answered");
 	}
 	return HAUL_OK;
 }
@@ -460,7 +539,7 @@ static int serve_single(const struct serve_setup *setup, struct conn conn, struc
 	}
 	struct hello hello = listener_hello();
 	h->conn = conn;
-	handshake_respond(&h->hs, &hello);
+	respond(h, setup->cfg, &hello);
 	const struct frame_attach *a = &h->hs.attach;
 	if (shake_single(h, err) == HAUL_OK && a->role == setup->role) {
 		haul_fail(err, HAUL_POLICY, 0, "stdio", "both sides have the same role");
@@ -468,11 +547,12 @@ static int serve_single(const struct serve_setup *setup, struct conn conn, struc
 		send_answer(h);
 	} else if (err->rc == HAUL_OK) {
 		struct serve_session session = {.first = h, .handoff_fd = -1};
-		memcpy(session.id, a->session, sizeof session.id);
+		name_session(&session, h);
 		snprintf(session.subdir, sizeof session.subdir, "%.*s", (int)a->subdir.n,
 			 (const char *)a->subdir.p);
 		status = setup->session(setup->ctx, &session);
 	}
+	handshake_wipe(&h->hs);
 	free(h);
 	return status;
 }
@@ -485,9 +565,9 @@ int serve_at(const struct serve_setup *setup, struct haul_err *err)
 	int status = -1, fd = -1;
 	if (endpoint_parse_listen(cfg->listen, &ep, err) != HAUL_OK)
 		return -1;
-	if (!endpoint_is_local(&ep) && !cfg->insecure && !cfg->keys) {
+	if (!endpoint_is_local(&ep) && !cfg->auth && !cfg->insecure) {
 		haul_fail(err, HAUL_USAGE, 0, ep.text,
-			  "not encrypted: listening beyond this machine needs --key, or --insecure");
+			  "not encrypted: listening beyond this machine needs --key (or --insecure)");
 	} else if (endpoint_is_single(&ep)) {
 		struct conn conn;
 		int rc = conn_adopt(&ep, &conn);

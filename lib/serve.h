@@ -15,7 +15,9 @@
 
 /* What the session's process is given. */
 struct serve_session {
-	uint8_t id[16];
+	uint8_t id[16];	      /* as the peer and the events call it */
+	uint8_t bound_id[16]; /* the same bound to the peer's key: what is kept under it is the peer's */
+	uint8_t owner[OWNER_BYTES];	   /* who the peer is; zero without keys */
 	char subdir[SUBDIR_MAX_BYTES + 1]; /* "" for none */
 	struct handoff *first;
 	int handoff_fd; /* brings further connections of this session */
@@ -28,7 +30,8 @@ struct serve_setup {
 	/* Runs a session in its own process; its value is the process's exit status. */
 	int (*session)(void *ctx, struct serve_session *s);
 	/* Does the disk know this session, though no process does? May be NULL. */
-	bool (*known)(void *ctx, const uint8_t id[static 16], const char *subdir);
+	bool (*known)(void *ctx, const uint8_t bound_id[static 16], const uint8_t owner[static OWNER_BYTES],
+		      const char *subdir);
 	/* For the log: something the listener itself noticed (may be NULL). */
 	void (*notice)(void *ctx, const char *text);
 	void *ctx;

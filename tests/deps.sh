@@ -30,6 +30,7 @@ need netcat-openbsd command_exists nc
 need zstd command_exists zstd
 need strace command_exists strace
 need e2fsprogs command_exists mkfs.ext4
+need python3 command_exists python3
 need procps command_exists ps
 need binutils command_exists nm
 if [ "${1-}" = all ]; then # what lint, the profiles and the fuzzers need besides

@@ -1,6 +1,7 @@
 #include "wire/channel.h"
 
 #include <assert.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,14 +17,22 @@ bool channel_open(struct channel *ch, const struct seal *tx, const struct seal *
 		.sent = sent,
 	};
 	ch->stage = malloc(CHANNEL_STAGE_BYTES);
-	return ch->stage != NULL;
+	if (tx->mode == SEAL_AEAD)
+		ch->sealed = malloc(CHANNEL_SEALED_BYTES);
+	if (ch->stage && (ch->sealed || tx->mode == SEAL_PLAIN))
+		return true;
+	channel_close(ch);
+	return false;
 }
 
 void channel_close(struct channel *ch)
 {
 	buf_put(ch->record);
+	if (ch->stage)
+		sodium_memzero(ch->stage, CHANNEL_STAGE_BYTES);
 	free(ch->stage);
-	*ch = (struct channel){0};
+	free(ch->sealed);
+	sodium_memzero(ch, sizeof *ch);
 }
 
 /* ---- in ---- */
@@ -56,8 +65,8 @@ void channel_filled(struct channel *ch, size_t n)
 }
 
 /* Opens one record at p and describes it; the body stays where it is. */
-static enum wire_rc open_record(struct channel *ch, const uint8_t *p, size_t length,
-				struct channel_record *out, struct wire_err *err)
+static enum wire_rc open_record(struct channel *ch, uint8_t *p, size_t length, struct channel_record *out,
+				struct wire_err *err)
 {
 	size_t body_len;
 	if (!seal_open(&ch->rx, p, length, &body_len))
@@ -112,7 +121,7 @@ static enum wire_rc begin_large(struct channel *ch, size_t length, struct wire_e
 static enum wire_rc next_small(struct channel *ch, size_t length, struct channel_record *out,
 			       struct wire_err *err)
 {
-	const uint8_t *p = ch->stage + ch->stage_pos + RECORD_LEN_BYTES;
+	uint8_t *p = ch->stage + ch->stage_pos + RECORD_LEN_BYTES;
 	ch->stage_pos += RECORD_LEN_BYTES + length;
 	enum wire_rc rc = open_record(ch, p, length, out, err);
 	if (rc != WIRE_OK || frame_class_of(out->head.type) != FRAME_CLASS_MESSAGE)
@@ -156,7 +165,8 @@ static size_t slot_bytes(const struct channel_slot *s)
 
 bool channel_ready(const struct channel *ch)
 {
-	return ch->slot_count < CHANNEL_SLOTS && ch->ahead < CHANNEL_AHEAD_BYTES;
+	return ch->slot_count < CHANNEL_SLOTS && ch->ahead < CHANNEL_AHEAD_BYTES &&
+	       ch->sealed_len < CHANNEL_SEALED_FILL_BYTES;
 }
 
 static struct channel_slot *push_slot(struct channel *ch)
@@ -165,15 +175,35 @@ static struct channel_slot *push_slot(struct channel *ch)
 	return &ch->slot[(ch->slot_head + ch->slot_count++) % CHANNEL_SLOTS];
 }
 
+static void encrypt_slot(struct channel *ch, struct channel_slot *s, const struct frame_head *head)
+{
+	uint8_t *record = ch->sealed + ch->sealed_len;
+	assert(slot_bytes(s) <= CHANNEL_SEALED_BYTES - ch->sealed_len);
+	frame_head_put(record + RECORD_LEN_BYTES, head);
+	if (s->body_len)
+		memcpy(record + RECORD_LEN_BYTES + FRAME_HEAD_BYTES, s->body, s->body_len);
+	/* at a record a nanosecond the numbers last for centuries */
+	bool sealed = seal_whole(&ch->tx, record, FRAME_HEAD_BYTES + s->body_len);
+	assert(sealed);
+	(void)sealed;
+	s->sealed = record;
+	ch->sealed_len += slot_bytes(s);
+}
+
 static void seal_slot(struct channel *ch, struct channel_slot *s, const struct frame_head *head)
 {
 	s->body_len = head->body_len;
 	s->tag_len = seal_tag_bytes(&ch->tx);
+	s->sealed = NULL;
+	ch->ahead += slot_bytes(s);
+	if (ch->tx.mode == SEAL_AEAD) {
+		encrypt_slot(ch, s, head);
+		return;
+	}
 	struct wr w = wr_init(s->head, RECORD_LEN_BYTES);
 	wr_uint(&w, FRAME_HEAD_BYTES + s->body_len + s->tag_len, RECORD_LEN_BYTES);
 	frame_head_put(s->head + RECORD_LEN_BYTES, head);
 	seal_close(&ch->tx, s->head + RECORD_LEN_BYTES, s->body, s->body_len, s->tag);
-	ch->ahead += slot_bytes(s);
 }
 
 void channel_put_control(struct channel *ch, uint8_t type, const uint8_t *body, size_t body_len)
@@ -207,6 +237,10 @@ size_t channel_gather(const struct channel *ch, struct iovec iov[static CHANNEL_
 	size_t n = 0, skip = ch->slot_written;
 	for (size_t i = 0; i < ch->slot_count; i++) {
 		const struct channel_slot *s = &ch->slot[(ch->slot_head + i) % CHANNEL_SLOTS];
+		if (s->sealed) {
+			add_iov(iov, &n, &skip, s->sealed, slot_bytes(s));
+			continue;
+		}
 		add_iov(iov, &n, &skip, s->head, sizeof s->head);
 		add_iov(iov, &n, &skip, s->body, s->body_len);
 		add_iov(iov, &n, &skip, s->tag, s->tag_len);
@@ -230,6 +264,7 @@ void channel_wrote(struct channel *ch, size_t n)
 		ch->slot_head = (ch->slot_head + 1) % CHANNEL_SLOTS;
 		ch->slot_count--;
 	}
+	ch->sealed_len = 0;
 }
 
 void channel_skip(struct channel *ch, uint64_t offset)
@@ -242,7 +277,7 @@ uint64_t channel_borrows(const struct channel *ch)
 {
 	for (size_t i = 0; i < ch->slot_count; i++) {
 		const struct channel_slot *s = &ch->slot[(ch->slot_head + i) % CHANNEL_SLOTS];
-		if (s->end)
+		if (s->end && !s->sealed)
 			return s->end;
 	}
 	return UINT64_MAX;

@@ -4,7 +4,11 @@
  * nothing in it survives, and a record that was cut is forgotten (the ring still has it).
  *
  * Inbound, small records are parsed where they were staged; a large one gets a block of its own as soon as
- * its length is known, and the rest of it is read straight into that block.
+ * its length is known, and the rest of it is read straight into that block; encrypted ones are decrypted
+ * where they are.
+ *
+ * Outbound, plain records borrow their bodies from the ring until they are written. Encrypted ones are made
+ * in a buffer of the channel; the ring keeps what they were made from.
  */
 #ifndef HAUL_WIRE_CHANNEL_H
 #define HAUL_WIRE_CHANNEL_H
@@ -23,16 +27,23 @@
 #define CHANNEL_STAGE_BYTES (64u << 10)
 /* Records sealed ahead of the socket. Few, so that control soon passes; enough for one writev of small ones.
  */
-#define CHANNEL_SLOTS	       16u
-#define CHANNEL_AHEAD_BYTES    (256u << 10)
-#define CHANNEL_IOV_MAX	       (3u * CHANNEL_SLOTS)
+#define CHANNEL_SLOTS	    16u
+#define CHANNEL_AHEAD_BYTES (256u << 10)
+#define CHANNEL_IOV_MAX	    (3u * CHANNEL_SLOTS)
+/* Encrypted records are made one behind the other, and from the start again when all are out. Another one is
+ * begun while the buffer is filled less than this; the longest record fits behind it. */
+#define CHANNEL_SEALED_FILL_BYTES (2u * CHANNEL_AHEAD_BYTES)
+#define CHANNEL_SEALED_BYTES                                                                                 \
+	(CHANNEL_SEALED_FILL_BYTES + RECORD_LEN_BYTES + FRAME_HEAD_BYTES + RECORD_BODY_MAX_BYTES +           \
+	 RECORD_TAG_MAX_BYTES)
 #define CONTROL_BODY_MAX_BYTES (REASON_TEXT_MAX_BYTES + 32u)
 
 struct channel_slot {
 	uint8_t head[RECORD_LEN_BYTES + FRAME_HEAD_BYTES];
 	uint8_t tag[RECORD_TAG_MAX_BYTES];
 	uint8_t control[CONTROL_BODY_MAX_BYTES];
-	const uint8_t *body; /* control[] or borrowed from the ring */
+	const uint8_t *body;   /* control[] or borrowed from the ring */
+	const uint8_t *sealed; /* the whole record, encrypted, in the channel's buffer; NULL when plain */
 	size_t body_len, tag_len;
 	uint64_t end; /* of a message: offset behind it; 0 for control */
 };
@@ -51,6 +62,8 @@ struct channel {
 	size_t slot_head, slot_count;
 	size_t slot_written; /* bytes of the first slot that are out */
 	size_t ahead;	     /* bytes in slots */
+	uint8_t *sealed;     /* encrypted records, NULL when plain */
+	size_t sealed_len;
 
 	uint64_t sent; /* offset behind the last message that is out in full, or that the peer had before */
 	uint64_t bytes_in, bytes_out;

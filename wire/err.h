@@ -15,6 +15,7 @@ enum wire_rc {
 	WIRE_LOST,	/* the peer wants an offset the ring no longer holds */
 	WIRE_FULL,	/* no credit or no room in the ring: try again after an ACK */
 	WIRE_NOMEM,
+	WIRE_AUTH, /* one side wants keys that the other has not shown to have */
 };
 
 struct wire_err {

@@ -54,6 +54,7 @@ struct script {
 	uint64_t window[2];
 	bool keep[2]; /* keep_until_durable */
 	bool early;
+	bool sealed; /* encrypted: the same link over records that are */
 	size_t messages[2];
 	size_t chop;	   /* bytes moved at a time; 0: random */
 	struct cut cut[2]; /* exhaustive: of the first connections */
@@ -336,6 +337,17 @@ static bool network_stalled(const struct world *w)
 	return w->script.stall == STALL_NETWORK && w->now >= w->script.stall_at;
 }
 
+/* What both sides of a sealed run have. */
+static struct credential shared_key;
+static struct credentials shared;
+
+static void make_credentials(void)
+{
+	static const uint8_t key[AUTH_KEY_BYTES] = {1, 2, 3};
+	credential_from_key(&shared_key, key);
+	credentials_init(&shared, AUTH_KEY, "sim", &shared_key, 1, NULL);
+}
+
 static struct hello hello_of(int side)
 {
 	return (struct hello){.minor_min = 1,
@@ -368,11 +380,15 @@ static void dial(struct world *w)
 				      .received = link_received(&s->link),
 				      .granted = link_grant(&s->link)};
 	struct wire_err err = {0};
-	if (handshake_initiate(&c->hs[0], &mine, &attach, &err) != WIRE_OK)
+	const struct credentials *own = w->script.sealed ? &shared : NULL;
+	uint8_t secret[2][AUTH_KEY_BYTES];
+	prng_fill(&(struct prng){w->script.seed + w->dialled}, secret[0], sizeof secret);
+	if (handshake_initiate_with(&c->hs[0], &mine, &attach, own, secret[0], &err) != WIRE_OK)
 		violation(w, "handshake_initiate: %s", err.check);
-	handshake_respond(&c->hs[1], &other);
+	handshake_respond_with(&c->hs[1], &other, own, secret[1]);
+	c->hs[0].rekey_every = c->hs[1].rekey_every = 4;
 	s->conn = c;
-	if (attach.fresh && w->script.early &&
+	if (attach.fresh && w->script.early && !own &&
 	    link_attach_early(&s->link, &c->hs[0], w->now, &err) != WIRE_OK)
 		violation(w, "link_attach_early: %s", err.check);
 	say(w, "side 0 dials connection %u, received %llu%s", c->number, (unsigned long long)attach.received,
@@ -1037,6 +1053,7 @@ static struct script from_seed(uint64_t seed)
 			s.cancel_at[i] = 1000 + prng_below(&p, 1500);
 	}
 	s.early = prng_below(&p, 4) != 0;
+	s.sealed = prng_below(&p, 4) == 0;
 	s.chop = many == 12 && prng_below(&p, 40) == 0;
 	size_t kind = prng_below(&p, 20);
 	s.stall = kind == 0 ? STALL_CONSUMER : kind == 1 ? STALL_NETWORK : STALL_NONE;
@@ -1076,6 +1093,7 @@ static int one_cut(struct world *w, const char *text)
 int main(int argc, char **argv)
 {
 	static struct world w;
+	make_credentials();
 	const char *env = getenv("SIM_SCHEDULES");
 	uint64_t schedules = env && *env ? strtoull(env, NULL, 10) : DEFAULT_SCHEDULES;
 	if (argc == 3 && strcmp(argv[1], "--cut") == 0)

@@ -1,0 +1,358 @@
+#!/usr/bin/env bats
+# Encryption and who may send: keys that fit carry trees and pipes through cuts; keys that do not are told apart at
+# once, and leave nothing behind.
+
+load helpers
+
+make_keys() {
+	"$HAUL" key new psk
+	"$HAUL" key new other
+	"$HAUL" key new --identity alice
+	"$HAUL" key new --identity bob
+	"$HAUL" key new --identity server
+	"$HAUL" key show server >server.pub
+}
+
+pub() {
+	"$HAUL" key show "$1"
+}
+
+# Everything that could change below $1: names, types, modes, mtimes of the directory itself too.
+snapshot() {
+	find "$1" -printf '%p\t%y\t%m\t%T@\t%s\n' | sort
+}
+
+# refused_fast WANT CMD...: exits WANT within a second
+refused_fast() {
+	local want=$1 rc=0
+	shift
+	timeout 1 "$@" 2>refused.err || rc=$?
+	[ "$rc" -eq "$want" ] || fail "exit $rc, want $want:" "$(<refused.err)"
+}
+
+# matching DIR SUFFIX N: a condition for await: a file there, over N bytes
+matching() {
+	[ -n "$(find "$1" -name "*$2" -size "+$3c" 2>/dev/null)" ]
+}
+
+@test "a tree, a pipe and an encrypted channel: no byte of it travels in the open" {
+	make_keys
+	mkdir src
+	yes 'a line that must not be seen on the way' | head -c 3000000 >src/lines
+	make_tree src/tree
+	start_recv --key=psk dst
+	strace -f -qq -e trace=write,writev,sendmsg -s 4000000 -o trace "$HAUL" send -z none -k psk src "$RECV_ADDR"
+	same_tree src dst/src
+	not grep -q 'must not be seen' trace
+	not grep -q 'lines' trace
+	# the same question, asked where the answer is yes
+	start_on plain plain.port "$HAUL" recv --listen=127.0.0.1:0 --port-file=plain.port dst2
+	strace -f -qq -e trace=write,writev,sendmsg -s 4000000 -o trace "$HAUL" send -z none src "$ADDR"
+	grep -q 'must not be seen' trace
+	head -c 5000000 /dev/urandom >bytes
+	"$HAUL" send -k psk --name=piped - "$RECV_ADDR" <bytes
+	same_bytes bytes dst/piped
+	[ "$(json_field recv.json hello mode)" = key ]
+}
+
+@test "thirty cuts of an encrypted tree: new keys each time, nothing lost" {
+	make_keys
+	mkdir src
+	cp -r /usr/include/linux src/many
+	random_file src/large 40000000
+	start_recv --key=psk dst
+	start_chaos --cut-every 1M --cuts 30 --seed 1
+	HAUL_OPTIONS='--retry-delay=10ms..100ms' "$HAUL" send -z none -k psk --json=send.json src "$CHAOS_ADDR"
+	same_tree src dst/src
+	clean dst
+	[ "$(json_count chaos.json cut)" -eq 30 ]
+	[ "$(json_count send.json resume)" -ge 20 ]
+}
+
+@test "an encrypted pipe through cuts in both directions" {
+	make_keys
+	random_file bytes 20000000
+	start_recv --identity=server --peer="$(pub alice)" dst
+	start_chaos --cut-every 700k --cuts 15 --seed 4 --cut-dir both
+	HAUL_OPTIONS='--retry-delay=10ms..100ms' "$HAUL" send --identity=alice --peer=server.pub --name=piped - \
+		"$CHAOS_ADDR" <bytes
+	same_bytes bytes dst/piped
+	[ "$(json_count chaos.json cut)" -ge 10 ]
+}
+
+@test "killed and run again: a key's own partial is continued, another key's is not" {
+	make_keys
+	random_file big 60000000
+	printf '%s name=alice dir=a\n%s name=bob dir=a\n' "$(pub alice)" "$(pub bob)" >peers
+	start_recv --identity=server --peers=peers dst
+	start send "$HAUL" send --identity=alice --peer=server.pub --bwlimit=20M big "$RECV_ADDR"
+	await matching dst/a/.haul .j 600
+	kill -KILL "$PID"
+	reap "$PID" 137
+	"$HAUL" send --identity=bob --peer=server.pub -z none --json=bob.json --name=big - "$RECV_ADDR" <big
+	[ "$(json_field bob.json 'done' bytes)" -eq 60000000 ]
+	rm dst/a/big
+	"$HAUL" send --identity=alice --peer=server.pub -z none --json=alice.json big "$RECV_ADDR"
+	same_bytes big dst/a/big
+	[ "$(json_field alice.json 'done' wire)" -lt 59000000 ]
+}
+
+@test "wrong keys: 5 at once, not a byte answered, nothing touched, still serving" {
+	make_keys
+	mkdir src dst
+	echo there >dst/there
+	touch -d '2001-02-03 04:05:06.789' dst/there dst
+	echo x >src/file
+	start_recv --key=psk dst
+	start_chaos
+	snapshot dst >before
+	refused_fast 5 "$HAUL" send -k other src "$CHAOS_ADDR"
+	one_line refused.err 'authentication failed'
+	refused_fast 5 "$HAUL" send --identity=alice --peer=server.pub src "$CHAOS_ADDR"
+	refused_fast 5 "$HAUL" send -k other - "$CHAOS_ADDR" </dev/null
+	await json_has chaos.json close
+	not grep -Eq '"dir":"s2c","bytes":[1-9]' chaos.json
+	head -c 300 /dev/urandom >noise
+	nc -N -w 1 "${RECV_ADDR%:*}" "${RECV_ADDR##*:}" <noise >answer || true
+	{ printf '\x89HAUL\r\n\x1a\x01\x01\x01' && head -c 101 /dev/zero; } >forged
+	nc -N -w 1 "${RECV_ADDR%:*}" "${RECV_ADDR##*:}" <forged >>answer || true
+	empty answer
+	snapshot dst | diff before -
+	[ ! -s recv.json ]
+	"$HAUL" send -k psk src "$RECV_ADDR"
+	same_tree src dst/src
+}
+
+@test "keyed against unkeyed, both ways: 5 at once, and the listener goes on" {
+	make_keys
+	echo x >file
+	start_recv --key=psk dst
+	refused_fast 5 "$HAUL" send file "$RECV_ADDR"
+	one_line refused.err 'authentication failed'
+	"$HAUL" send -k psk file "$RECV_ADDR"
+	same_bytes file dst/file
+	RECV_NAME=open start_recv --once dst2
+	refused_fast 5 "$HAUL" send -k psk file "$RECV_ADDR"
+	alive "$RECV_PID"
+	[ ! -e dst2 ]
+	"$HAUL" send file "$RECV_ADDR"
+	reap "$RECV_PID" 0
+	same_bytes file dst2/file
+}
+
+@test "wrong peers: 5 at once, whichever side does not know the other" {
+	make_keys
+	echo x >file
+	start_recv --identity=server --peer="$(pub alice)" dst
+	refused_fast 5 "$HAUL" send --identity=bob --peer=server.pub file "$RECV_ADDR"
+	refused_fast 5 "$HAUL" send --identity=alice --peer="$(pub bob)" file "$RECV_ADDR"
+	refused_fast 5 "$HAUL" send -k psk file "$RECV_ADDR"
+	[ ! -e dst ]
+	# a key on top of the identities must fit too
+	RECV_NAME=hard start_recv --identity=server --peer="$(pub alice)" --key=psk dst
+	refused_fast 5 "$HAUL" send --identity=alice --peer=server.pub file "$RECV_ADDR"
+	refused_fast 5 "$HAUL" send --identity=alice --peer=server.pub --key=other file "$RECV_ADDR"
+	[ ! -e dst ]
+	"$HAUL" send --identity=alice --peer=server.pub --key=psk file "$RECV_ADDR"
+	same_bytes file dst/file
+}
+
+@test "peers: each in its directory, with its rights" {
+	make_keys
+	echo one >file
+	printf '# who may send\n\n%s name=alice dir=a max-bytes=1M\n%s name=bob dir=b no-overwrite\n' \
+		"$(pub alice)" "$(pub bob)" >peers
+	"$HAUL" key new --identity carol
+	printf '%s name=carol dir=. ro\n' "$(pub carol)" >>peers
+	start_recv --identity=server --peers=peers dst
+	"$HAUL" send --identity=alice --peer=server.pub file "$RECV_ADDR"
+	same_bytes file dst/a/file
+	"$HAUL" send --identity=bob --peer=server.pub file "$RECV_ADDR"
+	same_bytes file dst/b/file
+	echo another >file
+	refused_fast 4 "$HAUL" send --identity=bob --peer=server.pub file "$RECV_ADDR"
+	[ "$(<dst/b/file)" = one ]
+	"$HAUL" send --identity=alice --peer=server.pub file "$RECV_ADDR"
+	same_bytes file dst/a/file
+	"$HAUL" send --identity=alice --peer=server.pub file "$RECV_ADDR/sub"
+	same_bytes file dst/a/sub/file
+	random_file large 2000000
+	refused_fast 4 "$HAUL" send --identity=alice --peer=server.pub large "$RECV_ADDR"
+	refused_fast 4 "$HAUL" send --identity=carol --peer=server.pub file "$RECV_ADDR"
+	not "$HAUL" send --identity=alice --peer=server.pub file "$RECV_ADDR/../b" 2>out.err
+	[ "$(ls dst)" = "$(printf 'a\nb')" ]
+}
+
+@test "flipped bits end in failure or in the right bytes, never in wrong ones" {
+	make_keys
+	random_file bytes 3000000
+	local offset
+	for offset in 3 20 60 100 111 115 130 200 5000 1500000; do
+		rm -rf dst chaos.json
+		start_recv --once --key=psk dst
+		start_chaos --flip "$offset:3:1:c2s"
+		local rc=0
+		timeout 20 "$HAUL" send -z none -k psk --connect=2s --reconnect=2s --retry-delay=10ms..50ms bytes \
+			"$CHAOS_ADDR" 2>send.err || rc=$?
+		if [ "$rc" -eq 0 ]; then
+			same_bytes bytes dst/bytes
+		else
+			[ "$rc" -eq 5 ]
+			[ ! -e dst/bytes ]
+		fi
+		[ "$offset" -ge 112 ] || [ "$rc" -eq 5 ]
+		[ "$offset" -lt 5000 ] || [ "$rc" -eq 0 ]
+		kill -KILL "$RECV_PID" "$CHAOS_PID" 2>/dev/null || true
+		await gone "$RECV_PID"
+		await gone "$CHAOS_PID"
+	done
+}
+
+@test "the mode in the prefix cannot be changed on the way" {
+	make_keys
+	echo x >file
+	start_recv --key=psk dst
+	local bit
+	for bit in 0 1; do # 1 becomes 0 and 3
+		CHAOS_NAME=chaos$bit start_chaos --flip "9:$bit:1:c2s"
+		refused_fast 5 "$HAUL" send -k psk file "$CHAOS_ADDR"
+	done
+	[ ! -e dst ]
+}
+
+@test "secrets are not in command lines, environment values, events and logs" {
+	make_keys
+	random_file big 30000000
+	secret=$(cut -d' ' -f2 psk)
+	export HAUL_KEY_FILE=$PWD/psk
+	start_recv --log-file=recv.log dst
+	start send "$HAUL" send -vv --bwlimit=20M --json=send.json --log-file=send.log big "$RECV_ADDR"
+	await matching dst/.haul .part 1000000
+	for pid in "$PID" "$RECV_PID"; do
+		not grep -qaF "${secret:0:20}" "/proc/$pid/cmdline"
+		not grep -qaF "${secret:0:20}" "/proc/$pid/environ"
+	done
+	reap "$PID" 0
+	same_bytes big dst/big
+	not grep -qF "${secret:0:20}" send.json recv.json send.log recv.log send.err recv.err
+	[ "$(json_field send.json hello mode)" = key ]
+}
+
+@test "keys from a descriptor; over unix sockets and standard streams; the receiver dials" {
+	make_keys
+	echo x >file
+	start_on sock sock.port "$HAUL" recv --key-fd=9 --listen=unix:sock --port-file=sock.port dst 9<psk
+	"$HAUL" send --key-fd=7 file unix:sock 7<psk
+	same_bytes file dst/file
+	"$HAUL" send -k psk file "exec:$HAUL recv --key=psk --stdio dst2"
+	same_bytes file dst2/file
+	rc=0
+	"$HAUL" send -k psk file "exec:$HAUL recv --key=other --stdio dst3" 2>out.err || rc=$?
+	[ "$rc" -eq 5 ]
+	[ ! -e dst3 ]
+	start_on send send.port "$HAUL" send --listen=127.0.0.1:0 --port-file=send.port --key=psk file
+	"$HAUL" recv --key=psk "$ADDR" dst4
+	same_bytes file dst4/file
+}
+
+# replay FILE N: sends FILE on N connections, one after the other, and counts those that were answered
+replay() {
+	local i answered=0
+	for ((i = 0; i < $2; i++)); do
+		exec 7<>"/dev/tcp/${RECV_ADDR%:*}/${RECV_ADDR##*:}"
+		cat "$1" >&7
+		[ "$(timeout 5 head -c 80 <&7 | wc -c)" -ne 80 ] || answered=$((answered + 1))
+		exec 7>&-
+	done
+	echo "$answered"
+}
+
+cost_of() {
+	echo "$(find "/proc/$1/fd" -mindepth 1 | wc -l) $(find "/proc/$1/task" -mindepth 1 -maxdepth 1 | wc -l)"
+}
+
+costs() {
+	[ "$(cost_of "$1")" = "$2" ]
+}
+
+@test "an old first message, replayed a thousand times, costs the listener nothing and starts nothing" {
+	make_keys
+	echo x >file
+	start nc nc -l 127.0.0.1 0 -v -w 30
+	await grep -Eq '[0-9]+$' nc.err
+	local port
+	port=$(grep -Eo '[0-9]+$' nc.err | head -n 1)
+	start send "$HAUL" send -k psk file "127.0.0.1:$port"
+	await size_over nc.out 111
+	kill -KILL "$PID"
+	reap "$PID" 137
+	[ "$(stat -c %s nc.out)" -eq 112 ]
+	start_recv --key=psk --log-file=recv.log dst
+	[ "$(replay nc.out 20)" -eq 20 ]
+	local before rss after
+	before=$(cost_of "$RECV_PID")
+	rss=$(awk '/VmRSS/ { print $2 }' "/proc/$RECV_PID/status")
+	[ "$(replay nc.out 1000)" -eq 1000 ]
+	await costs "$RECV_PID" "$before"
+	after=$(awk '/VmRSS/ { print $2 }' "/proc/$RECV_PID/status")
+	[ "$after" -le $((rss + 64)) ] || [ "$HAUL_PROFILE" != release ]
+	[ ! -e dst ]
+	[ ! -s recv.json ]
+	not grep -q . recv.log
+	"$HAUL" send -k psk file "$RECV_ADDR"
+	same_bytes file dst/file
+}
+
+@test "wrong words about keys" {
+	make_keys
+	echo x >file
+	cp psk loose
+	chmod 644 loose
+	ln -s psk link
+	head -c 40 psk >short
+	chmod 600 short
+	usage() {
+		local rc=0
+		"$HAUL" send "$@" file 127.0.0.1:9 2>out.err || rc=$?
+		[ "$rc" -eq 1 ] || fail "$*: exit $rc" "$(<out.err)" || return
+		one_line out.err
+	}
+	usage -k loose
+	grep -q 'chmod 600 loose' out.err
+	usage -k link
+	usage -k short
+	usage -k alice
+	usage -k nowhere
+	usage --identity=alice
+	usage --peer=server.pub
+	usage --identity=alice --peer=alice
+	usage -k psk --key-fd=3
+	usage --key-fd=x
+	usage --key-fd=99
+}
+
+@test "the project's vectors, derived by another implementation" {
+	python3 "$BATS_TEST_DIRNAME/../unit/vectors.py" >vectors
+	[ "$(<vectors)" = '6 of 6 vectors' ]
+}
+
+@test "the receiver is killed and started anew behind a tunnel that stays: the key is not given up" {
+	make_keys
+	random_file big 40000000
+	start_recv --key=psk dst
+	start_chaos
+	start send "$HAUL" send -k psk --bwlimit=20M --retry-delay=50ms..100ms --reconnect=20s --json=send.json big \
+		"$CHAOS_ADDR"
+	local sender=$PID
+	await matching dst/.haul .part 1000000
+	kill -KILL "$RECV_PID"
+	reap "$RECV_PID" 137
+	await json_has send.json retry
+	start_on again again.port "$HAUL" recv --key=psk --listen="$RECV_ADDR" --port-file=again.port dst
+	reap "$sender" 0
+	same_bytes big dst/big
+	# a tunnel that breaks and a port where nobody is say nothing of keys
+	stop "$PID"
+	refused_fast 35 "$HAUL" send -k psk --connect=300ms --retry-delay=50ms..100ms big "$CHAOS_ADDR"
+	refused_fast 35 "$HAUL" send -k psk --connect=300ms --retry-delay=50ms..100ms big "$RECV_ADDR"
+}
