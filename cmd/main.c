@@ -7,9 +7,8 @@
  *   main         this table of subcommands
  *   send recv    what the two modes do, from operands to exit status
  *   status       what is unfinished in a directory
- *   key          making and showing keys
+ *   key keyopts  making and showing keys; the options that name them
  *   opts         the option table (opts.def) and its parser
- *   auth         the keys of a run, from files to what the engine asks
  *   words        splitting and comparing words
  *   help         help texts, generated from the tables
  *   complete     shell completions and the OPTIONS of the man page, generated likewise
@@ -118,7 +117,7 @@ int main(int argc, char **argv)
 	hold_standard_descriptors();
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2)
-		return usage_error("no subcommand", "send, recv or status is missing");
+		return usage_error("no subcommand", "send, recv, status or key is missing");
 	for (size_t i = 0; i < sizeof subcommands / sizeof subcommands[0]; i++)
 		if (strcmp(argv[1], subcommands[i].name) == 0)
 			return flushed(subcommands[i].run(argc - 1, argv + 1));
