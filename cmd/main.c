@@ -7,9 +7,8 @@
  *   main         this table of subcommands
  *   send recv    what the two modes do, from operands to exit status
  *   status       what is unfinished in a directory
- *   key          making and showing keys
+ *   key keyopts  making and showing keys; the options that name them
  *   opts         the option table (opts.def) and its parser
- *   auth         the keys of a run, from files to what the engine asks
  *   words        splitting and comparing words
  *   help         help texts, generated from the tables
  *   complete     shell completions and the OPTIONS of the man page, generated likewise

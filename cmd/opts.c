@@ -11,8 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmd/auth.h"
+#include "cmd/keyopts.h"
 #include "cmd/words.h"
+#include "lib/auth.h"
 #include "lib/units.h"
 
 #define CHUNK_MIN	   (UINT64_C(4) << 10)
@@ -552,7 +553,7 @@ static enum haul_rc check(struct parse *p)
 			  : p->sub == CMD_RECV	 ? check_recv(p)
 			  : p->sub == CMD_STATUS ? check_status(p)
 						 : HAUL_OK;
-	if (rc || p->sub == CMD_KEY || auth_check(o, p->err))
+	if (rc || p->sub == CMD_KEY || keyopts_check(o, p->err))
 		return p->err->rc;
 	if (o->cfg.jobs > JOBS_MAX)
 		return WRONG(p, "--jobs", "%u is more than %u", o->cfg.jobs, JOBS_MAX);
@@ -565,7 +566,7 @@ enum haul_rc opts_parse(struct options *o, enum subcommand sub, int argc, char *
 {
 	struct parse p = {.o = o, .sub = sub, .err = err};
 
-	*o = (struct options){.sub = sub};
+	memset(o, 0, sizeof *o);
 	haul_err_clear(err);
 	o->operands = calloc((size_t)argc + 1, sizeof *o->operands);
 	if (!o->operands)
@@ -585,6 +586,8 @@ enum haul_rc opts_parse(struct options *o, enum subcommand sub, int argc, char *
 
 void opts_free(struct options *o)
 {
+	auth_free(o->cfg.auth);
+	keys_free(o->cfg.keys);
 	free(o->operands);
 	free(o->word);
 	free(o->words);

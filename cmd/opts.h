@@ -10,7 +10,6 @@
 
 #include "lib/config.h"
 #include "lib/err.h"
-#include "lib/keys.h"
 
 enum subcommand { CMD_SEND = 1, CMD_RECV = 2, CMD_STATUS = 4, CMD_KEY = 8 };
 
@@ -66,8 +65,6 @@ const char *subcommand_name(enum subcommand sub);
 
 struct options {
 	struct haul_config cfg;
-	enum subcommand sub;
-	struct haul_keys *keys;	  /* cfg.auth borrows from them (cmd/auth.h) */
 	bool help;		  /* --help was met: nothing else was checked */
 	bool given[OPTION_TOTAL]; /* by argv or HAUL_OPTIONS */
 	const char **operands;	  /* as typed, borrowed from argv, NULL at the end */

@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cmd/auth.h"
 #include "cmd/help.h"
+#include "cmd/keyopts.h"
 #include "cmd/opts.h"
 #include "cmd/report.h"
 #include "cmd/subcommands.h"
@@ -117,7 +117,7 @@ int recv_main(int argc, char **argv)
 		if (o.help) {
 			help_subcommand(stdout, CMD_RECV);
 			status = 0;
-		} else if (auth_load(&o, &err) == HAUL_OK) {
+		} else if (keyopts_load(&o, &err) == HAUL_OK) {
 			status = o.peer ? pull(&o, &err) : serve(&o, &err);
 		}
 	}
@@ -125,7 +125,6 @@ int recv_main(int argc, char **argv)
 		report_failure(&err);
 		status = haul_exit_status(&err);
 	}
-	auth_unload(&o);
 	opts_free(&o);
 	return die_by(&err, status);
 }

@@ -3,8 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmd/auth.h"
 #include "cmd/help.h"
+#include "cmd/keyopts.h"
 #include "cmd/opts.h"
 #include "cmd/report.h"
 #include "cmd/subcommands.h"
@@ -126,7 +126,7 @@ int send_main(int argc, char **argv)
 		if (o.help) {
 			help_subcommand(stdout, CMD_SEND);
 			status = 0;
-		} else if (auth_load(&o, &err) == HAUL_OK) {
+		} else if (keyopts_load(&o, &err) == HAUL_OK) {
 			status = o.peer ? push(&o, &err) : wait_for_receiver(&o, &err);
 		}
 	}
@@ -134,7 +134,6 @@ int send_main(int argc, char **argv)
 		report_failure(&err);
 		status = haul_exit_status(&err);
 	}
-	auth_unload(&o);
 	opts_free(&o);
 	return die_by(&err, status);
 }

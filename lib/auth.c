@@ -11,20 +11,20 @@ struct auth {
 };
 
 /* The parties as raw keys; mode 2 wants our own secret too. */
-static void fill(struct auth *a, const uint8_t *psk, const char *realm)
+static void fill(struct auth *a, const char *realm)
 {
 	const struct haul_keys *k = a->keys;
 	if (k->mode == KEYS_PSK)
 		credential_from_key(&a->party[0], k->psk);
 	else if (k->mode == KEYS_PEER)
-		credential_from_peer(&a->party[0], k->peer, psk);
+		credential_from_peer(&a->party[0], k->peer, NULL);
 	for (size_t i = 0; k->mode == KEYS_PEERS && i < a->count; i++)
-		credential_from_peer(&a->party[i], k->peers.peer[i].pub, psk);
+		credential_from_peer(&a->party[i], k->peers.peer[i].pub, NULL);
 	credentials_init(&a->credentials, k->mode == KEYS_PSK ? AUTH_KEY : AUTH_PEER, realm, a->party,
 			 a->count, k->secret);
 }
 
-struct auth *auth_new(const struct haul_keys *keys, bool psk_too, const char *realm)
+struct auth *auth_new(const struct haul_keys *keys, const char *realm)
 {
 	size_t count = keys->mode == KEYS_PEERS ? keys->peers.count : 1;
 	struct auth *a = sodium_malloc(sizeof *a);
@@ -36,7 +36,7 @@ struct auth *auth_new(const struct haul_keys *keys, bool psk_too, const char *re
 		auth_free(a);
 		return NULL;
 	}
-	fill(a, psk_too ? keys->psk : NULL, realm);
+	fill(a, realm ? realm : "");
 	return a;
 }
 

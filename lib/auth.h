@@ -14,10 +14,9 @@
 
 struct auth;
 
-/* From keys that are loaded; with psk_too their pre-shared key is one on top of the identities. realm: the
- * listener's name, "" for none. keys are borrowed for the rights of peers, and outlive it. NULL when out of
- * memory. */
-struct auth *auth_new(const struct haul_keys *keys, bool psk_too, const char *realm);
+/* From keys that are loaded, which are borrowed and outlive it. realm: the listener's name, NULL for none.
+ * NULL when out of memory. */
+struct auth *auth_new(const struct haul_keys *keys, const char *realm);
 void auth_free(struct auth *a); /* NULL is fine */
 
 /* In the process of a session, whose handshake is over: the keys go, mode and rights stay. NULL is fine. */

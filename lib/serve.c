@@ -565,9 +565,9 @@ int serve_at(const struct serve_setup *setup, struct haul_err *err)
 	int status = -1, fd = -1;
 	if (endpoint_parse_listen(cfg->listen, &ep, err) != HAUL_OK)
 		return -1;
-	if (!endpoint_is_local(&ep) && !cfg->auth && !cfg->insecure) {
+	if (!endpoint_is_local(&ep) && !cfg->insecure && !cfg->auth) {
 		haul_fail(err, HAUL_USAGE, 0, ep.text,
-			  "not encrypted: listening beyond this machine needs --key (or --insecure)");
+			  "not encrypted: listening beyond this machine needs --key, or --insecure");
 	} else if (endpoint_is_single(&ep)) {
 		struct conn conn;
 		int rc = conn_adopt(&ep, &conn);

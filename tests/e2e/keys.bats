@@ -205,8 +205,8 @@ to_nobody='--connect=50ms --retry-delay=10ms..20ms'
 	local address
 	echo x >src
 	for address in 0.0.0.0:0 '[::]:0' 192.0.2.1:0 some.host:0; do
-		refused 'needs --key \(or --insecure\)' recv --listen="$address" dst
-		refused 'needs --key \(or --insecure\)' send --listen="$address" src
+		refused '--key, or --insecure' recv --listen="$address" dst
+		refused '--key, or --insecure' send --listen="$address" src
 	done
 	[ ! -e dst ]
 	start_on wide wide.port "$HAUL" recv --listen=0.0.0.0:0 --insecure --port-file=wide.port dst

@@ -512,19 +512,18 @@ static void keys(void **state)
 	(void)state;
 	SENDS("-k", "f");
 	assert_string_equal(o.cfg.key_file, "f");
-	assert_null(o.cfg.auth);
+	assert_null(o.cfg.keys);
 	RECVS("--key-fd=3");
 	assert_string_equal(o.cfg.key_fd, "3");
 	SENDS("--identity=i", "--peer=" PUB);
-	assert_string_equal(o.cfg.peer_key, PUB);
+	assert_string_equal(o.cfg.peer, PUB);
 	RECVS("--identity=i", "--peers=f");
 	assert_int_equal(SEND("--listen=:0", "--identity=i", "--peer=f", "src"), HAUL_OK);
 	assert_int_equal(parse(CMD_KEY, "new", "--identity=f", (char *)NULL), HAUL_OK);
 
 	SEND_REFUSES("--key-fd", "together with --key", "-kf", "--key-fd=3");
-	SENDS("-kf", "--identity=i", "--peer=p"); /* one on top of the other */
-	RECV_REFUSES("--peers", "together with a pre-shared key", "-kf", "--identity=i", "--peers=p");
-	RECV_REFUSES("--peers", "together with a pre-shared key", "--key-fd=3", "--identity=i", "--peers=p");
+	SEND_REFUSES("--identity", "together with --key", "-kf", "--identity=i", "--peer=p");
+	SEND_REFUSES("--identity", "together with --key-fd", "--key-fd=3", "--identity=i", "--peer=p");
 	SEND_REFUSES("--identity", "needs --peer", "--identity=i");
 	RECV_REFUSES("--identity", "or --peers", "--identity=i");
 	SEND_REFUSES("--peer", "needs --identity", "--peer=p");
@@ -577,7 +576,7 @@ static void key_file_of_the_environment(void **state)
 	setenv("HAUL_KEY_FILE", "", 1);
 	SENDS("-v");
 	assert_null(o.cfg.key_file);
-	assert_null(o.cfg.auth);
+	assert_null(o.cfg.keys);
 }
 
 /* The table itself: unique names and letters, defaults that parse, a value name where one is taken. */
