@@ -16,7 +16,7 @@
  *   json tty out events as JSON lines; the progress line; writing that never waits
  *   logfile prom --log-file; --metrics
  * lib/   the engine
- *   keys keytext keyfile peers    keys: held, as text, in files nobody else may change; who is let in
+ *   keys keytext keyfile peers   keys: held, as text, in files nobody else may change; who is let in
  *   units        numbers as the user writes them
  *   engine engine_conn   the wire thread: one poll loop; dialling, attaching, losing connections
  *   sender sender_offer sender_jobs sender_in    one role: scan and offer; read and send; answers
@@ -35,7 +35,7 @@
  *   endpoint dial listen conn command    addresses; making connections; child processes
  *   sandbox landlock seccomp     what a process may still do; files and ports; system calls
  *   porter user          starts ssh from outside the sandbox; giving up root
- *   auth keys            whom to talk to, and what each may do; key files
+ *   auth                 whom to talk to, and what each may do
  *   backoff pace clock entropy lockfile  delays with jitter; --bwlimit; time; random bytes; one at a time
  *   events escape err config     what happened; how it is shown; the error table; what was asked
  * wire/  the conversation, sans-I/O
