@@ -8,7 +8,7 @@
 
 enum value_kind { VALUE_NONE, VALUE_WORDS, VALUE_FILE, VALUE_DIR, VALUE_OTHER };
 
-static const enum subcommand subs[] = {CMD_SEND, CMD_RECV, CMD_STATUS};
+static const enum subcommand subs[] = {CMD_SEND, CMD_RECV, CMD_STATUS, CMD_KEY};
 #define SUBS (sizeof subs / sizeof *subs)
 
 static bool taken_by(const struct option_row *row, enum subcommand sub)
@@ -61,7 +61,14 @@ static void bash_options(FILE *to, enum subcommand sub)
 		fprintf(to, "%s--%s%s", space, row->name, option_arg(row) == ARG_VALUE ? "=" : "");
 		space = " ";
 	}
-	fputs("'\n\t\t;;\n", to);
+	fputs("'\n", to);
+	if (sub == CMD_KEY)
+		fputs("\t\tif ((COMP_CWORD == 2)) && [[ $cur != -* ]]; then\n"
+		      "\t\t\tmapfile -t COMPREPLY < <(compgen -W 'new show' -- \"$cur\")\n"
+		      "\t\t\treturn\n"
+		      "\t\tfi\n",
+		      to);
+	fputs("\t\t;;\n", to);
 }
 
 static void bash_values(FILE *to)
@@ -96,7 +103,7 @@ static void print_bash(FILE *to)
 	      "\tlocal cur=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD - 1]} opts=\n"
 	      "\tCOMPREPLY=()\n"
 	      "\tif ((COMP_CWORD == 1)); then\n"
-	      "\t\tmapfile -t COMPREPLY < <(compgen -W 'send recv status help --help --version' -- "
+	      "\t\tmapfile -t COMPREPLY < <(compgen -W 'send recv status key help --help --version' -- "
 	      "\"$cur\")\n"
 	      "\t\treturn\n"
 	      "\tfi\n"
@@ -179,7 +186,7 @@ static void print_zsh(FILE *to)
 	      "\tlocal curcontext=$curcontext state state_descr line\n"
 	      "\ttypeset -A opt_args\n"
 	      "\t_arguments -C '(- :)--help[help]' '(- :)--version[version]' \\\n"
-	      "\t\t'1:command:(send recv status help)' '*::argument:->argument' && return\n"
+	      "\t\t'1:command:(send recv status key help)' '*::argument:->argument' && return\n"
 	      "\t[[ $state == argument ]] || return\n"
 	      "\tcase $line[1] in\n",
 	      to);
@@ -188,7 +195,8 @@ static void print_zsh(FILE *to)
 		for (size_t i = 0; i < OPTION_TOTAL; i++)
 			if (taken_by(&option_table[i], subs[s]))
 				zsh_option(to, &option_table[i]);
-		fputs(" \\\n\t\t\t'*:operand:_files'\n\t\t;;\n", to);
+		fprintf(to, " \\\n%s\t\t\t'*:operand:_files'\n\t\t;;\n",
+			subs[s] == CMD_KEY ? "\t\t\t'1:command:(new show)' \\\n" : "");
 	}
 	fprintf(to, "\t(help)\n\t\t_values topic %s\n\t\t;;\n\tesac\n}\n_haul \"$@\"\n", help_topics);
 }
@@ -223,6 +231,8 @@ static void print_fish(FILE *to)
 	      "complete -c haul -n __fish_use_subcommand -f -a send -d 'push, or wait for a receiver'\n"
 	      "complete -c haul -n __fish_use_subcommand -f -a recv -d 'listen, or pull'\n"
 	      "complete -c haul -n __fish_use_subcommand -f -a status -d 'unfinished transfers'\n"
+	      "complete -c haul -n __fish_use_subcommand -f -a key -d 'make or show keys'\n"
+	      "complete -c haul -n '__fish_seen_subcommand_from key' -a 'new show'\n"
 	      "complete -c haul -n __fish_use_subcommand -f -a help -d 'help on a topic'\n"
 	      "complete -c haul -n __fish_use_subcommand -f -l help -d 'help'\n"
 	      "complete -c haul -n __fish_use_subcommand -f -l version -d 'version'\n",

@@ -31,6 +31,7 @@ static const char main_text[] =
 	"       haul recv [options] FROM DIR              dial a sender (pull)\n"
 	"       haul recv [options] -o FILE [FROM]        one stream into a file, or -\n"
 	"       haul status [DIR]                         what is unfinished there\n"
+	"       haul key new | key show [FILE]            keys of both sides\n"
 	"       haul send --help | recv --help | help TOPIC | --version\n"
 	"\n"
 	"A tree over ssh, to a host that has haul:\n"
@@ -110,8 +111,29 @@ static const char addresses_text[] =
 	"    stdio:        our own input and output, the same as recv --stdio\n"
 	"    fd:N          an inherited listening socket\n"
 	"    systemd:      socket activation\n"
-	"Anything but loopback, unix sockets and stdio needs a key (--key, --identity)\n"
-	"or a code (--code), or --insecure: nothing is encrypted there.\n";
+	"Without a key (haul help key) or a code (--code) nothing is encrypted: then\n"
+	"anything but loopback, unix sockets and stdio needs --insecure.\n";
+
+static const char key_text[] =
+	"usage: haul key new [FILE]              a key that two sides share\n"
+	"       haul key new --identity=FILE     a secret key, and FILE.pub\n"
+	"       haul key show [FILE]             the public key, or a fingerprint\n"
+	"FILE is ~/.config/haul/key unless given. No key file is ever overwritten, and\n"
+	"none is used that others can read or change, or whose directories they can.\n"
+	"\n"
+	"One key for two sides: make it, copy it over ssh, name it at both.\n"
+	"    here$ haul key new && ssh host mkdir -p -m 700 .config/haul\n"
+	"    here$ scp -p ~/.config/haul/key host:.config/haul/key\n"
+	"    host$ haul recv -k ~/.config/haul/key --listen=0.0.0.0:4285 /srv/in\n"
+	"    here$ haul send -k ~/.config/haul/key photos host:4285\n"
+	"\n"
+	"Identities, for more than two: each side makes one and gives the others its\n"
+	"public line. --peer=PUB names the one other side; a receiver of many has a file:\n"
+	"    host$ haul recv --identity=id --peers=peers --listen=0.0.0.0:4285 /srv/in\n"
+	"    here$ haul send --identity=id --peer='haul-pub-1 ...' photos host:4285\n"
+	"A line of the file, its directory below that of recv:\n"
+	"    haul-pub-1 KEY name=NAME dir=DIR [max-bytes=SIZE] [max-sessions=N]\n"
+	"        [no-overwrite] [ro]\n";
 
 void help_main(FILE *to)
 {
@@ -179,6 +201,8 @@ void help_subcommand(FILE *to, enum subcommand sub)
 		      "Without FROM it listens at 127.0.0.1:4285, or where --listen says. FROM and\n"
 		      "ADDR: haul help addresses.\n",
 		      to);
+	else if (sub == CMD_KEY)
+		fputs(key_text, to);
 	else
 		fputs("usage: haul status [DIR]\n"
 		      "       haul status --discard=ID [DIR]\n"
@@ -213,7 +237,7 @@ static void help_exit(FILE *to)
 	}
 }
 
-const char help_topics[] = "send recv status exit sizes events addresses";
+const char help_topics[] = "send recv status key exit sizes events addresses";
 
 bool help_topic(FILE *to, const char *topic)
 {
@@ -223,6 +247,8 @@ bool help_topic(FILE *to, const char *topic)
 		help_subcommand(to, CMD_RECV);
 	else if (strcmp(topic, "status") == 0)
 		help_subcommand(to, CMD_STATUS);
+	else if (strcmp(topic, "key") == 0)
+		help_subcommand(to, CMD_KEY);
 	else if (strcmp(topic, "exit") == 0)
 		help_exit(to);
 	else if (strcmp(topic, "sizes") == 0)

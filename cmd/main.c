@@ -7,16 +7,17 @@
  *   main         this table of subcommands
  *   send recv    what the two modes do, from operands to exit status
  *   status       what is unfinished in a directory
- *   key          making and showing keys
+ *   key keyopts coded    making and showing keys; the options that name them; codes, shown and asked for
  *   opts         the option table (opts.def) and its parser
- *   auth coded   the keys of a run, from files to what the engine asks; codes, shown and asked for
- *   units words  numbers as the user writes them; splitting and comparing words
+ *   words        splitting and comparing words
  *   help         help texts, generated from the tables
  *   complete     shell completions and the OPTIONS of the man page, generated likewise
  *   report       the event bus of a run with its subscribers; the last words
  *   json tty out events as JSON lines; the progress line; writing that never waits
  *   logfile prom --log-file; --metrics
  * lib/   the engine
+ *   keys keytext keyfile peers   keys: held, as text, in files nobody else may change; who is let in
+ *   units        numbers as the user writes them
  *   engine engine_conn   the wire thread: one poll loop; dialling, attaching, losing connections
  *   sender sender_offer sender_jobs sender_in    one role: scan and offer; read and send; answers
  *   receiver receiver_in receiver_jobs receiver_commit    the other: what comes; work; results
@@ -34,7 +35,7 @@
  *   endpoint dial listen conn command    addresses; making connections; child processes
  *   sandbox landlock seccomp     what a process may still do; files and ports; system calls
  *   porter user          starts ssh from outside the sandbox; giving up root
- *   auth keys code       whom to talk to, and what each may do; key files; codes that people tell each other
+ *   auth code            whom to talk to, and what each may do; codes that people tell each other
  *   backoff pace clock entropy lockfile  delays with jitter; --bwlimit; time; random bytes; one at a time
  *   events escape err config     what happened; how it is shown; the error table; what was asked
  * wire/  the conversation, sans-I/O
@@ -125,7 +126,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a write that is too large fails like any other */
 	if (argc < 2)
-		return usage_error("no subcommand", "send, recv or status is missing");
+		return usage_error("no subcommand", "send, recv, status or key is missing");
 	for (size_t i = 0; i < sizeof subcommands / sizeof subcommands[0]; i++)
 		if (strcmp(argv[1], subcommands[i].name) == 0)
 			return flushed(subcommands[i].run(argc - 1, argv + 1));

@@ -11,8 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmd/units.h"
+#include "cmd/keyopts.h"
 #include "cmd/words.h"
+#include "lib/auth.h"
+#include "lib/units.h"
 
 #define CHUNK_MIN	   (UINT64_C(4) << 10)
 #define CHUNK_MAX	   (UINT64_C(4) << 20)
@@ -43,7 +45,7 @@ struct parse {
 
 const char *subcommand_name(enum subcommand sub)
 {
-	return sub == CMD_SEND ? "send" : sub == CMD_RECV ? "recv" : "status";
+	return sub == CMD_SEND ? "send" : sub == CMD_RECV ? "recv" : sub == CMD_STATUS ? "status" : "key";
 }
 
 /* Setters: put value where row says; value is NULL for an option that got none. */
@@ -313,9 +315,7 @@ static enum haul_rc apply(struct parse *p, const struct option_row *row, const c
 		if (p->environment)
 			return HAUL_OK;
 		return BAD(p, "an option of haul %s, not of haul %s",
-			   subcommand_name(row->subs & CMD_SEND	  ? CMD_SEND
-					   : row->subs & CMD_RECV ? CMD_RECV
-								  : CMD_STATUS),
+			   subcommand_name((enum subcommand)(row->subs & -row->subs)), /* the lowest bit */
 			   subcommand_name(p->sub));
 	}
 	p->o->given[row - option_table] = true;
@@ -549,11 +549,12 @@ static enum haul_rc check_status(struct parse *p)
 static enum haul_rc check(struct parse *p)
 {
 	struct options *o = p->o;
-	enum haul_rc rc = p->sub == CMD_SEND   ? check_send(p)
-			  : p->sub == CMD_RECV ? check_recv(p)
-					       : check_status(p);
-	if (rc)
-		return rc;
+	enum haul_rc rc = p->sub == CMD_SEND	 ? check_send(p)
+			  : p->sub == CMD_RECV	 ? check_recv(p)
+			  : p->sub == CMD_STATUS ? check_status(p)
+						 : HAUL_OK;
+	if (rc || p->sub == CMD_KEY || keyopts_check(o, p->err))
+		return p->err->rc;
 	if (o->cfg.jobs > JOBS_MAX)
 		return WRONG(p, "--jobs", "%u is more than %u", o->cfg.jobs, JOBS_MAX);
 	if (o->cfg.no_sandbox && o->cfg.sandbox == SANDBOX_REQUIRE)
@@ -567,13 +568,13 @@ enum haul_rc opts_parse(struct options *o, enum subcommand sub, int argc, char *
 {
 	struct parse p = {.o = o, .sub = sub, .err = err};
 
-	*o = (struct options){.sub = sub};
+	memset(o, 0, sizeof *o);
 	haul_err_clear(err);
 	o->operands = calloc((size_t)argc + 1, sizeof *o->operands);
 	if (!o->operands)
 		return haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "out of memory");
-	/* HAUL_OPTIONS are for transfers: status only looks */
-	if (set_defaults(&p) || (sub != CMD_STATUS && parse_environment(&p)) ||
+	/* HAUL_OPTIONS are for transfers */
+	if (set_defaults(&p) || (sub & (CMD_SEND | CMD_RECV) && parse_environment(&p)) ||
 	    parse_words(&p, argc ? argv + 1 : argv))
 		return err->rc;
 	if (o->help)
@@ -587,6 +588,8 @@ enum haul_rc opts_parse(struct options *o, enum subcommand sub, int argc, char *
 
 void opts_free(struct options *o)
 {
+	auth_free(o->cfg.auth);
+	keys_free(o->cfg.keys);
 	free(o->operands);
 	free(o->word);
 	free(o->words);

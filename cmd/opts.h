@@ -1,6 +1,6 @@
 /*
  * The command line of a subcommand: environment and argv in, a checked struct haul_config and operands out.
- * Precedence: argv, then HAUL_OPTIONS, then HAUL_RSH, then the defaults in cmd/opts.def.
+ * Precedence: argv, then HAUL_OPTIONS, then HAUL_RSH and HAUL_KEY_FILE, then the defaults in cmd/opts.def.
  */
 #ifndef HAUL_CMD_OPTS_H
 #define HAUL_CMD_OPTS_H
@@ -11,7 +11,7 @@
 #include "lib/config.h"
 #include "lib/err.h"
 
-enum subcommand { CMD_SEND = 1, CMD_RECV = 2, CMD_STATUS = 4 };
+enum subcommand { CMD_SEND = 1, CMD_RECV = 2, CMD_STATUS = 4, CMD_KEY = 8 };
 
 enum option_kind {
 	OPT_GROUP, /* a heading in the table, not an option */
@@ -60,13 +60,11 @@ extern const struct option_row option_table[OPTION_TOTAL];
 /* Whether an option takes a value; ARG_OPTIONAL takes one only after `=`. */
 enum option_arg option_arg(const struct option_row *row);
 
-/* A subcommand's word: "send", "recv", "status". */
+/* A subcommand's word: "send", "recv", "status", "key". */
 const char *subcommand_name(enum subcommand sub);
 
 struct options {
 	struct haul_config cfg;
-	enum subcommand sub;
-	char *peers_text;	  /* of --peers; the rights of peers point into it */
 	bool help;		  /* --help was met: nothing else was checked */
 	bool given[OPTION_TOTAL]; /* by argv or HAUL_OPTIONS */
 	const char **operands;	  /* as typed, borrowed from argv, NULL at the end */

@@ -3,8 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmd/auth.h"
 #include "cmd/help.h"
+#include "cmd/keyopts.h"
 #include "cmd/opts.h"
 #include "cmd/report.h"
 #include "cmd/subcommands.h"
@@ -20,13 +20,12 @@ struct place {
 	char subdir[PATH_MAX_BYTES + 1];
 };
 
-/* What a peer of --peers may do: its own directory, less room, no overwriting. A relative directory is one
- * below DIR, and stands before what the peer asks for; that both are proper names is seen to where they are
- * opened. */
+/* What a peer of --peers may do: its own directory, less room, no overwriting. Its directory stands before
+ * what it asks for; that both are proper names is seen to where they are opened. */
 static bool confine(struct place *p, const struct options *o, const uint8_t owner[static OWNER_BYTES],
 		    const char *subdir)
 {
-	const struct auth_rights *rights = auth_rights_of(o->cfg.auth, owner);
+	const struct peer *rights = auth_peer_of(o->cfg.auth, owner);
 	const char *below = "";
 	p->options = *o;
 	if (rights) {
@@ -34,9 +33,7 @@ static bool confine(struct place *p, const struct options *o, const uint8_t owne
 			p->options.cfg.quota = rights->max_bytes;
 		if (rights->no_overwrite)
 			p->options.cfg.overwrite = OVERWRITE_NO;
-		if (rights->dir && rights->dir[0] == '/')
-			p->options.dir = rights->dir;
-		else if (rights->dir)
+		if (strcmp(rights->dir, ".") != 0)
 			below = rights->dir;
 	}
 	int n = snprintf(p->subdir, sizeof p->subdir, "%s%s%s", below, *below && *subdir ? "/" : "", subdir);
@@ -139,7 +136,7 @@ int recv_main(int argc, char **argv)
 		if (o.help) {
 			help_subcommand(stdout, CMD_RECV);
 			status = 0;
-		} else if (auth_load(&o, &err) == HAUL_OK) {
+		} else if (keyopts_load(&o, &err) == HAUL_OK) {
 			status = o.peer ? pull(&o, &err) : serve(&o, &err);
 		}
 	}
@@ -147,7 +144,6 @@ int recv_main(int argc, char **argv)
 		report_failure(&err);
 		status = haul_exit_status(&err);
 	}
-	auth_unload(&o);
 	opts_free(&o);
 	return die_by(&err, status);
 }

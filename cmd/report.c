@@ -7,6 +7,7 @@
 #include "cmd/help.h"
 #include "lib/auth.h"
 #include "lib/clock.h"
+#include "lib/keys.h"
 
 int signals_open(void)
 {
@@ -64,6 +65,11 @@ enum haul_rc report_open(struct report *r, const struct haul_config *cfg, const 
 	ev.u.hello.version = help_release;
 	ev.u.hello.mode = auth_mode_name(cfg->auth);
 	event_emit(&r->bus, &ev);
+	if (cfg->keys && cfg->keys->unlocked) {
+		ev = (struct event){.type = EV_WARN};
+		ev.u.warn.text = "keys could not be locked in memory (ulimit -l): they may reach the swap";
+		event_emit(&r->bus, &ev);
+	}
 	return HAUL_OK;
 }
 

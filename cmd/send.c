@@ -3,8 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmd/auth.h"
 #include "cmd/help.h"
+#include "cmd/keyopts.h"
 #include "cmd/opts.h"
 #include "cmd/report.h"
 #include "cmd/subcommands.h"
@@ -78,6 +78,7 @@ static int push(const struct options *o, struct haul_err *err)
 		if (!out.session_gone || setup.stream || barren >= RESTARTS_MAX)
 			break;
 		barren = gained ? 0 : barren;
+		setup.key_worked = true; /* who forgets a session has been asked for it */
 		before = out.metrics;
 		before.reconnects++;
 		restart(&report, id);
@@ -140,7 +141,7 @@ int send_main(int argc, char **argv)
 		if (o.help) {
 			help_subcommand(stdout, CMD_SEND);
 			status = 0;
-		} else if (auth_load(&o, &err) == HAUL_OK) {
+		} else if (keyopts_load(&o, &err) == HAUL_OK) {
 			status = o.peer ? push(&o, &err) : wait_for_receiver(&o, &err);
 		}
 	}
@@ -148,7 +149,6 @@ int send_main(int argc, char **argv)
 		report_failure(&err);
 		status = haul_exit_status(&err);
 	}
-	auth_unload(&o);
 	opts_free(&o);
 	return die_by(&err, status);
 }

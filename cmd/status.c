@@ -9,9 +9,9 @@
 #include "cmd/opts.h"
 #include "cmd/report.h"
 #include "cmd/subcommands.h"
-#include "cmd/units.h"
 #include "lib/escape.h"
 #include "lib/inventory.h"
+#include "lib/units.h"
 
 #define TEXT_BYTES   (8 * PATH_MAX_BYTES)
 #define BASE64_BYTES (2 * PATH_MAX_BYTES)

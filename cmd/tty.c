@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "cmd/out.h"
-#include "cmd/units.h"
 #include "lib/escape.h"
+#include "lib/units.h"
 
 #define REDRAW_NS	UINT64_C(200000000)
 #define PLAIN_NS	UINT64_C(10000000000)

@@ -4,7 +4,7 @@ _haul()
 	local cur=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD - 1]} opts=
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'send recv status help --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'send recv status key help --help --version' -- "$cur")
 		return
 	fi
 	# bash makes a word of its own of the equals sign
@@ -75,12 +75,6 @@ _haul()
 		mapfile -t COMPREPLY < <(compgen -W 'reject queue' -- "$cur")
 		return
 		;;
-	--listen | --listen=)
-		return
-		;;
-	--port-file | --port-file=)
-		return
-		;;
 	--key | --key= | -k)
 		return
 		;;
@@ -97,6 +91,12 @@ _haul()
 		return
 		;;
 	--code-fd | --code-fd=)
+		return
+		;;
+	--listen | --listen=)
+		return
+		;;
+	--port-file | --port-file=)
 		return
 		;;
 	--rsh | --rsh= | -e)
@@ -161,16 +161,23 @@ _haul()
 	esac
 	case ${COMP_WORDS[1]} in
 	send)
-		opts='-z --compress= --chunk= -n --dry-run -a --archive -r --recursive --partial --links= -C --directory= -u --update --ignore-existing --existing -c --checksum --size-only -W --whole-file --name= --size= --from-cmd= --remove-source-files --vanished= --deadline= --lock --lock-wait= --listen= --port-file= --insecure -k --key= --key-fd= --identity= --peer= --code --code-fd= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
+		opts='-z --compress= --chunk= -n --dry-run -a --archive -r --recursive --partial --links= -C --directory= -u --update --ignore-existing --existing -c --checksum --size-only -W --whole-file --name= --size= --from-cmd= --remove-source-files --vanished= --deadline= --lock --lock-wait= -k --key= --key-fd= --identity= --peer= --code --code-fd= --insecure --listen= --port-file= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
 		;;
 	recv)
-		opts='-o --output= --to-cmd= --overwrite= --sync= --quota= --once --max-sessions= --overload= --listen= --stdio --port-file= --insecure -k --key= --key-fd= --identity= --peer= --peers= --code --code-fd= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --user= --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
+		opts='-o --output= --to-cmd= --overwrite= --sync= --quota= --once --max-sessions= --overload= -k --key= --key-fd= --identity= --peer= --peers= --code --code-fd= --insecure --listen= --stdio --port-file= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --user= --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
 		;;
 	status)
 		opts='--discard= --json -h --help'
 		;;
+	key)
+		opts='--identity= -h --help'
+		if ((COMP_CWORD == 2)) && [[ $cur != -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -W 'new show' -- "$cur")
+			return
+		fi
+		;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W 'send recv status exit sizes events addresses' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'send recv status key exit sizes events addresses' -- "$cur")
 		return
 		;;
 	esac

@@ -23,15 +23,14 @@ enum sandbox_mode { SANDBOX_OFF, SANDBOX_AUTO, SANDBOX_REQUIRE };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_TTY, PROGRESS_PLAIN, PROGRESS_OFF };
 
 struct auth;
+struct haul_keys;
 
 struct haul_config {
-	/* both sides: whom to talk to; NULL: anybody, unencrypted */
-	struct auth *auth;
-
-	const char *key_file, *key_fd;		      /* where auth comes from, as typed */
-	const char *identity, *peer_key, *peers_file; /* likewise */
-	bool code;				      /* likewise: a code that people tell each other */
-	const char *code_fd;
+	/* both sides: where keys are, as the user says it, and what was loaded; NULL: nothing is encrypted */
+	const char *key_file, *key_fd, *identity, *peer, *peers, *code_fd;
+	bool code; /* one that people tell each other */
+	struct haul_keys *keys;
+	struct auth *auth; /* made of them, for handshakes */
 
 	/* both sides: link and clocks */
 	uint64_t window, ring;

@@ -64,6 +64,7 @@ struct engine_setup {
 	int handoff_fd;		     /* responder: a socket that brings further connections, or -1 */
 	int signal_fd;		     /* signalfd with SIGINT, SIGTERM and SIGHUP, or -1 */
 	bool keep_until_durable;
+	bool key_worked; /* the peer has answered this key before: silence does not mean that it is wrong */
 };
 
 enum engine_phase {

@@ -1,6 +1,7 @@
 /*
- * keys: the files keys live in. One line: a word that says what it is, and 47 letters of base64url: the 32
- * bytes of the key and three of a checksum, so that a cut or mistyped key is noticed.
+ * keys: what this process proves itself with, and whom it expects. All of it lies in memory of libsodium's
+ * own (guard pages, locked, left out of core files) and is wiped by keys_free. A process forked later has a
+ * copy, which is not locked.
  */
 #ifndef HAUL_LIB_KEYS_H
 #define HAUL_LIB_KEYS_H
@@ -9,24 +10,51 @@
 #include <stdint.h>
 
 #include "lib/err.h"
+#include "lib/keytext.h"
+#include "lib/peers.h"
 
-#define KEY_BYTES      32u
-#define KEY_LINE_BYTES 64u /* the longest line, with its NUL */
+enum keys_mode {
+	KEYS_PSK,   /* psk */
+	KEYS_PEER,  /* secret, pub, and peer: the one other side */
+	KEYS_PEERS, /* secret, pub, and peers: a listener's list */
+	KEYS_CODE,  /* secret: what a code was stretched to (lib/code.h) */
+};
 
-enum key_kind { KEY_SHARED, KEY_SECRET, KEY_PUBLIC };
+struct haul_keys {
+	enum keys_mode mode;
+	bool unlocked; /* the memory could not be locked: worth a warning, no more */
+	uint8_t psk[KEY_BYTES];
+	uint8_t secret[KEY_BYTES], pub[KEY_BYTES];
+	uint8_t peer[KEY_BYTES];
+	struct peers peers;
+};
 
-/* Reads one line, with or without its end; the word may be left out for a public key. */
-bool key_parse(const char *line, enum key_kind kind, uint8_t key[static KEY_BYTES]);
+/*
+ * Memory for keys, all zero; owned by the caller until keys_free. From here on this process leaves no core
+ * file and cannot be traced by others of its user (PR_SET_DUMPABLE, RLIMIT_CORE). HAUL_NO_MEMORY.
+ */
+enum haul_rc keys_new(struct haul_keys **out, struct haul_err *err);
+void keys_free(struct haul_keys *k); /* NULL is fine */
 
-/* Writes the line, without its end. */
-void key_format(enum key_kind kind, const uint8_t key[static KEY_BYTES], char line[static KEY_LINE_BYTES]);
+/* Each fills its part and sets mode. All failures are HAUL_USAGE, with the path (or fd:N) as subject; what
+ * the files must be like says lib/keyfile.h. The descriptor is closed. */
+enum haul_rc keys_load_psk(struct haul_keys *k, const char *path, struct haul_err *err);
+enum haul_rc keys_load_psk_fd(struct haul_keys *k, int fd, struct haul_err *err);
 
-/* Reads the key at path. A secret must be a file of this user or of root that nobody else can read.
- * HAUL_USAGE, with what to do about it. */
-enum haul_rc key_load(const char *path, enum key_kind kind, uint8_t key[static KEY_BYTES],
-		      struct haul_err *err);
-/* The same from a descriptor, which is closed; what it is is its owner's business. */
-enum haul_rc key_read(int fd, const char *subject, enum key_kind kind, uint8_t key[static KEY_BYTES],
-		      struct haul_err *err);
+/* secret, and pub from it. Then one of keys_load_peer (a haul-pub-1 text, or the path of a file that holds
+ * one) and keys_load_peers; our own public key among them is refused. */
+enum haul_rc keys_load_identity(struct haul_keys *k, const char *path, struct haul_err *err);
+enum haul_rc keys_load_peer(struct haul_keys *k, const char *text_or_path, struct haul_err *err);
+enum haul_rc keys_load_peers(struct haul_keys *k, const char *path, struct haul_err *err);
+
+/* A public key, from its text or a file. */
+enum haul_rc keys_parse_public(const char *text_or_path, uint8_t pub[static KEY_BYTES], struct haul_err *err);
+
+/* A key file of whatever kind, for showing: fills psk, or secret and pub, or pub. */
+enum haul_rc keys_load_any(struct haul_keys *k, const char *path, enum key_kind *kind, struct haul_err *err);
+
+/* New random ones. */
+void keys_make_psk(struct haul_keys *k);
+void keys_make_identity(struct haul_keys *k);
 
 #endif

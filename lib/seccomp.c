@@ -258,6 +258,8 @@ static void build(struct program *p, unsigned uses, unsigned *calls)
 	emit(p, BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
 	answer(p, KILL);
 	load(p, offsetof(struct seccomp_data, nr));
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, UINT32_MAX, 0, 1); /* a call that a debugger has taken out */
+	answer(p, OTHERS);
 	emit(p, BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1);
 	answer(p, KILL);
 	for (size_t i = 0; i < RULES; i++)

@@ -338,6 +338,7 @@ static enum haul_rc set_up(struct sender *s, struct haul_err *err)
 		.ops = &sender_ops,
 		.self = s,
 		.session_id = s->set.session_id,
+		.key_worked = s->set.key_worked,
 		.dial = s->set.dial,
 		.subdir = s->set.dial && s->set.dial->kind == ENDPOINT_TCP ? s->set.dial->path : NULL,
 		.handoff_fd = s->set.handoff_fd,

@@ -21,6 +21,7 @@ struct sender_setup {
 	const struct endpoint *dial; /* or NULL with first set: the receiver dialled */
 	struct handoff *first;
 	int handoff_fd, signal_fd;
+	bool key_worked; /* in an earlier session of this run */
 };
 
 /* How it ended: metrics and the first two failures. */

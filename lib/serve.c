@@ -235,7 +235,7 @@ static bool was_superseded(const struct server *s, const uint8_t id[static 16])
 /* Why this owner may not begin a session now, or NULL. */
 static const char *forbidden(const struct server *s, const struct handoff *h, enum haul_rc *rc)
 {
-	const struct auth_rights *rights = auth_rights_of(s->set->cfg->auth, h->hs.owner);
+	const struct peer *rights = auth_peer_of(s->set->cfg->auth, h->hs.owner);
 	unsigned sessions = 0;
 	if (!rights)
 		return NULL;
@@ -561,9 +561,9 @@ int serve_at(const struct serve_setup *setup, struct haul_err *err)
 	int status = -1, fd = -1;
 	if (endpoint_parse_listen(cfg->listen, &ep, err) != HAUL_OK)
 		return -1;
-	if (!endpoint_is_local(&ep) && !cfg->auth && !cfg->insecure) {
+	if (!endpoint_is_local(&ep) && !cfg->insecure && !cfg->auth) {
 		haul_fail(err, HAUL_USAGE, 0, ep.text,
-			  "not encrypted: listening beyond this machine needs --key (or --insecure)");
+			  "not encrypted: listening beyond this machine needs --key, or --insecure");
 	} else if (endpoint_is_single(&ep)) {
 		struct conn conn;
 		int rc = conn_adopt(&ep, &conn);

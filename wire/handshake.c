@@ -231,7 +231,7 @@ enum wire_rc hs_check_hello(struct handshake *hs, struct wire_err *err)
 	if (hs->peer.max_body < hs->mine.max_body)
 		return hs_fail(hs, err, WIRE_VIOLATION, "the peer accepts only frames that are too small",
 			       hs->peer.max_body);
-	if (hs->initiator && hs->mode == AUTH_NONE && hs->peer.credit < EARLY_CREDIT_BYTES)
+	if (hs->mode == AUTH_NONE && hs->peer.credit < EARLY_CREDIT_BYTES)
 		return hs_fail(hs, err, WIRE_VIOLATION, "the peer takes less before WELCOME than is sent",
 			       hs->peer.credit);
 	return WIRE_OK;

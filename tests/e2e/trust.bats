@@ -4,14 +4,14 @@
 
 load helpers
 
-make_keys() {
+make_keys() (
+	exec >/dev/null 2>&1
 	"$HAUL" key new psk
 	"$HAUL" key new other
-	"$HAUL" key new --identity alice
-	"$HAUL" key new --identity bob
-	"$HAUL" key new --identity server
-	"$HAUL" key show server >server.pub
-}
+	"$HAUL" key new --identity=alice
+	"$HAUL" key new --identity=bob
+	"$HAUL" key new --identity=server
+)
 
 pub() {
 	"$HAUL" key show "$1"
@@ -41,13 +41,13 @@ matching() {
 	yes 'a line that must not be seen on the way' | head -c 3000000 >src/lines
 	make_tree src/tree
 	start_recv --key=psk dst
-	strace -f -qq -e trace=write,writev,sendmsg -s 4000000 -o trace "$HAUL" send -z none -k psk src "$RECV_ADDR"
+	ASAN_OPTIONS=detect_leaks=0 strace -f -qq -e trace=write,writev,sendmsg -s 4000000 -o trace "$HAUL" send -z none -k psk src "$RECV_ADDR"
 	same_tree src dst/src
 	not grep -q 'must not be seen' trace
 	not grep -q 'lines' trace
 	# the same question, asked where the answer is yes
 	start_on plain plain.port "$HAUL" recv --listen=127.0.0.1:0 --port-file=plain.port dst2
-	strace -f -qq -e trace=write,writev,sendmsg -s 4000000 -o trace "$HAUL" send -z none src "$ADDR"
+	ASAN_OPTIONS=detect_leaks=0 strace -f -qq -e trace=write,writev,sendmsg -s 4000000 -o trace "$HAUL" send -z none src "$ADDR"
 	grep -q 'must not be seen' trace
 	head -c 5000000 /dev/urandom >bytes
 	"$HAUL" send -k psk --name=piped - "$RECV_ADDR" <bytes
@@ -83,7 +83,7 @@ matching() {
 @test "killed and run again: a key's own partial is continued, another key's is not" {
 	make_keys
 	random_file big 60000000
-	printf '%s dir=a\n%s dir=a\n' "$(pub alice)" "$(pub bob)" >peers
+	printf '%s name=alice dir=a\n%s name=bob dir=a\n' "$(pub alice)" "$(pub bob)" >peers
 	start_recv --identity=server --peers=peers dst
 	start send "$HAUL" send --identity=alice --peer=server.pub --bwlimit=20M big "$RECV_ADDR"
 	await matching dst/a/.haul .j 600
@@ -148,12 +148,7 @@ matching() {
 	refused_fast 5 "$HAUL" send --identity=alice --peer="$(pub bob)" file "$RECV_ADDR"
 	refused_fast 5 "$HAUL" send -k psk file "$RECV_ADDR"
 	[ ! -e dst ]
-	# a key on top of the identities must fit too
-	RECV_NAME=hard start_recv --identity=server --peer="$(pub alice)" --key=psk dst
-	refused_fast 5 "$HAUL" send --identity=alice --peer=server.pub file "$RECV_ADDR"
-	refused_fast 5 "$HAUL" send --identity=alice --peer=server.pub --key=other file "$RECV_ADDR"
-	[ ! -e dst ]
-	"$HAUL" send --identity=alice --peer=server.pub --key=psk file "$RECV_ADDR"
+	"$HAUL" send --identity=alice --peer=server.pub file "$RECV_ADDR"
 	same_bytes file dst/file
 }
 
@@ -162,8 +157,8 @@ matching() {
 	echo one >file
 	printf '# who may send\n\n%s name=alice dir=a max-bytes=1M\n%s name=bob dir=b no-overwrite\n' \
 		"$(pub alice)" "$(pub bob)" >peers
-	"$HAUL" key new --identity carol
-	printf '%s ro\n' "$(pub carol)" >>peers
+	"$HAUL" key new --identity=carol
+	printf '%s name=carol dir=. ro\n' "$(pub carol)" >>peers
 	start_recv --identity=server --peers=peers dst
 	"$HAUL" send --identity=alice --peer=server.pub file "$RECV_ADDR"
 	same_bytes file dst/a/file
@@ -255,35 +250,90 @@ matching() {
 	same_bytes file dst4/file
 }
 
-@test "wrong words about keys" {
+# replay FILE N: sends FILE on N connections, one after the other, and counts those that were answered
+replay() {
+	local i answered=0
+	for ((i = 0; i < $2; i++)); do
+		exec 7<>"/dev/tcp/${RECV_ADDR%:*}/${RECV_ADDR##*:}"
+		cat "$1" >&7
+		[ "$(timeout 5 head -c 80 <&7 | wc -c)" -ne 80 ] || answered=$((answered + 1))
+		exec 7>&-
+	done
+	echo "$answered"
+}
+
+cost_of() {
+	echo "$(find "/proc/$1/fd" -mindepth 1 | wc -l) $(find "/proc/$1/task" -mindepth 1 -maxdepth 1 | wc -l)"
+}
+
+costs() {
+	[ "$(cost_of "$1")" = "$2" ]
+}
+
+@test "an old first message, replayed a thousand times, costs the listener nothing and starts nothing" {
 	make_keys
 	echo x >file
-	cp psk loose
-	chmod 644 loose
-	ln -s psk link
-	head -c 40 psk >short
-	chmod 600 short
-	usage() {
-		local rc=0
-		"$HAUL" send "$@" file 127.0.0.1:9 2>out.err || rc=$?
-		[ "$rc" -eq 1 ] || fail "$*: exit $rc" "$(<out.err)" || return
-		one_line out.err
-	}
-	usage -k loose
-	grep -q 'chmod 600 loose' out.err
-	usage -k link
-	usage -k short
-	usage -k alice
-	usage -k nowhere
-	usage --identity=alice
-	usage --peer=server.pub
-	usage --identity=alice --peer=alice
-	usage -k psk --key-fd=3
-	usage --key-fd=x
-	usage --key-fd=99
+	start nc nc -l 127.0.0.1 0 -v -w 30
+	await grep -Eq '[0-9]+$' nc.err
+	local port
+	port=$(grep -Eo '[0-9]+$' nc.err | head -n 1)
+	start send "$HAUL" send -k psk file "127.0.0.1:$port"
+	await size_over nc.out 111
+	kill -KILL "$PID"
+	reap "$PID" 137
+	[ "$(stat -c %s nc.out)" -eq 112 ]
+	start_recv --key=psk --log-file=recv.log dst
+	[ "$(replay nc.out 20)" -eq 20 ]
+	local before rss after
+	before=$(cost_of "$RECV_PID")
+	rss=$(awk '/VmRSS/ { print $2 }' "/proc/$RECV_PID/status")
+	[ "$(replay nc.out 1000)" -eq 1000 ]
+	await costs "$RECV_PID" "$before"
+	after=$(awk '/VmRSS/ { print $2 }' "/proc/$RECV_PID/status")
+	[ "$after" -le $((rss + 64)) ] || [ "$HAUL_PROFILE" != release ]
+	[ ! -e dst ]
+	[ ! -s recv.json ]
+	not grep -q . recv.log
+	"$HAUL" send -k psk file "$RECV_ADDR"
+	same_bytes file dst/file
+}
+
+@test "the other way round: a sender that waits, a receiver that dials with a wrong key or none" {
+	make_keys
+	echo x >file
+	start_on send send.port "$HAUL" send --listen=127.0.0.1:0 --port-file=send.port --key=psk file
+	refused_fast 5 "$HAUL" recv --key=other "$ADDR" dst
+	refused_fast 5 "$HAUL" recv "$ADDR" dst
+	refused_fast 5 "$HAUL" recv --identity=alice --peer=server.pub "$ADDR" dst
+	[ -z "$(ls -A dst 2>/dev/null)" ]
+	alive "$PID"
+	"$HAUL" recv --key=psk "$ADDR" dst
+	same_bytes file dst/file
+	reap "$PID" 0
 }
 
 @test "the project's vectors, derived by another implementation" {
 	python3 "$BATS_TEST_DIRNAME/../unit/vectors.py" >vectors
 	[ "$(<vectors)" = '11 of 11 vectors' ]
+}
+
+@test "the receiver is killed and started anew behind a tunnel that stays: the key is not given up" {
+	make_keys
+	random_file big 40000000
+	start_recv --key=psk dst
+	start_chaos
+	start send "$HAUL" send -k psk --bwlimit=20M --retry-delay=50ms..100ms --reconnect=20s --json=send.json big \
+		"$CHAOS_ADDR"
+	local sender=$PID
+	await matching dst/.haul .part 1000000
+	kill -KILL "$RECV_PID"
+	reap "$RECV_PID" 137
+	await json_has send.json retry
+	start_on again again.port "$HAUL" recv --key=psk --listen="$RECV_ADDR" --port-file=again.port dst
+	reap "$sender" 0
+	same_bytes big dst/big
+	# a tunnel that breaks and a port where nobody is say nothing of keys
+	stop "$PID"
+	refused_fast 35 "$HAUL" send -k psk --connect=300ms --retry-delay=50ms..100ms big "$CHAOS_ADDR"
+	refused_fast 35 "$HAUL" send -k psk --connect=300ms --retry-delay=50ms..100ms big "$RECV_ADDR"
 }

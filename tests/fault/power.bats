@@ -111,7 +111,7 @@ tell() {
 	recv_under
 	start send "$HAUL" send --bwlimit=30M --reconnect=0s -z none src "$RECV_ADDR"
 	local sender=$PID
-	half() { [ -n "$(find "$mnt/dst/.haul" -name '*.part' -size +6M)" ]; }
+	half() { json_has recv.json progress '"bytes":([6-9]|1[0-9])[0-9]{6},'; }
 	await half
 	stop "$RECV_PID"
 	reap "$sender"

@@ -5,7 +5,7 @@
  */
 #include "fuzz.h"
 
-#include "cmd/units.h"
+#include "lib/units.h"
 #include "lib/endpoint.h"
 #include "lib/operand.h"
 

@@ -19,9 +19,9 @@ allowed() {
 	lib/sink.o) echo 'open|stat' ;;                           # -o FILE that is a FIFO or a device
 	lib/listen.o) echo 'open|l?stat|rename|renameat2|unlink' ;;   # unix socket, port file
 	lib/conn.o) echo 'open' ;;                                # /dev/null for a child
-	lib/keys.o) echo 'open|openat|fstatat' ;;                 # key files
 	lib/porter.o) echo 'open' ;;                              # /dev/null for itself
 	lib/boot.o) echo 'open' ;;                                # /proc: the boot's name, a process's start
+	lib/keyfile.o) echo 'openat|fstatat|unlinkat' ;;          # key files
 	lib/lockfile.o) echo 'open' ;;                            # --lock
 	lib/sandbox.o) echo 'open|l?stat|fstatat' ;;              # where sources lie
 	lib/landlock.o) echo 'openat|syscall' ;;                  # O_PATH, for rules; Landlock itself

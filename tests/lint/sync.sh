@@ -25,11 +25,11 @@ sed -n '/^\.\\" begin generated/,/^\.\\" end generated/p' man/haul.1 >"$tmp/man"
 
 # every option of the table is in one --help or another, and the man page lists no other
 options() { sed -n 's/^ \{2,6\}\(-[^ ], \)\{0,1\}\(--[a-z-]*\).*/\2/p' | sort -u; }
-{ "$haul" send --help; "$haul" recv --help; "$haul" status --help; } | options >"$tmp/help"
+{ "$haul" send --help; "$haul" recv --help; "$haul" status --help; "$haul" key --help; } | options >"$tmp/help"
 sed -n 's/^\.It Fl .*Fl \(-[a-z-]*\).*/-\1/p; s/^\.It Fl \(-[a-z-]*\).*/-\1/p' "$tmp/man" | sort -u |
 	same "$tmp/help" 'the options in man/haul.1' || bad=1
 
-for topic in '' send recv status exit sizes events addresses; do
+for topic in '' send recv status key exit sizes events addresses; do
 	if [ -n "$topic" ]; then
 		"$haul" help "$topic"
 	else

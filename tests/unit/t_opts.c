@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "cmd/opts.h"
-#include "cmd/units.h"
+#include "lib/units.h"
 
 #define ARGS_MAX 16
 
@@ -55,6 +55,7 @@ static int clean_environment(void **state)
 	(void)state;
 	unsetenv("HAUL_OPTIONS");
 	unsetenv("HAUL_RSH");
+	unsetenv("HAUL_KEY_FILE");
 	return 0;
 }
 
@@ -504,6 +505,80 @@ static void environment(void **state)
 	SEND_REFUSES("--name", "empty", "-v");
 }
 
+#define PUB "haul-pub-1 x" /* parsing opens and decodes nothing */
+
+static void keys(void **state)
+{
+	(void)state;
+	SENDS("-k", "f");
+	assert_string_equal(o.cfg.key_file, "f");
+	assert_null(o.cfg.keys);
+	RECVS("--key-fd=3");
+	assert_string_equal(o.cfg.key_fd, "3");
+	SENDS("--identity=i", "--peer=" PUB);
+	assert_string_equal(o.cfg.peer, PUB);
+	RECVS("--identity=i", "--peers=f");
+	assert_int_equal(SEND("--listen=:0", "--identity=i", "--peer=f", "src"), HAUL_OK);
+	assert_int_equal(parse(CMD_KEY, "new", "--identity=f", (char *)NULL), HAUL_OK);
+
+	SEND_REFUSES("--key-fd", "together with --key", "-kf", "--key-fd=3");
+	SEND_REFUSES("--identity", "together with --key", "-kf", "--identity=i", "--peer=p");
+	SEND_REFUSES("--identity", "together with --key-fd", "--key-fd=3", "--identity=i", "--peer=p");
+	SEND_REFUSES("--identity", "needs --peer", "--identity=i");
+	RECV_REFUSES("--identity", "or --peers", "--identity=i");
+	SEND_REFUSES("--peer", "needs --identity", "--peer=p");
+	SEND_REFUSES("--peer", "needs --identity", "-kf", "--peer=p");
+	RECV_REFUSES("--peers", "needs --identity", "--peers=p");
+	RECV_REFUSES("--peers", "together with --peer", "--identity=i", "--peer=p", "--peers=f");
+	refused(RECV("--identity=i", "--peers=f", "host:1", "dir"), "--peers", "host:1 is dialled");
+	SEND_REFUSES("--peers", "an option of haul recv", "--identity=i", "--peers=f");
+	static const char *const bad[] = {"0", "1", "2", "x", "-3", "3x", "3.0", "4294967299", "2147483648"};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		SEND_REFUSES("--key-fd", "no descriptor from 3 on", "--key-fd", bad[i]);
+	refused(parse(CMD_KEY, "new", "--key=f", (char *)NULL), "--key",
+		"an option of haul send, not of haul key");
+	refused(parse(CMD_STATUS, "--identity=f", (char *)NULL), "--identity", "not of haul status");
+}
+
+/* The key itself where a file belongs: refused, and not repeated. */
+static void keys_in_the_open(void **state)
+{
+	static const char *const options[] = {"--key", "--key-fd", "--identity", "--peer", "--peers"};
+	static const char *const secrets[] = {"haul-psk-1 c2VjcmV0", "haul-secret-1 c2VjcmV0",
+					      "haul-psk-9 c2VjcmV0"};
+	(void)state;
+	for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+		for (size_t s = 0; s < sizeof secrets / sizeof *secrets; s++) {
+			RECV_REFUSES(options[i], "spoilt", options[i], secrets[s]);
+			assert_null(strstr(err.why, "c2V"));
+		}
+	setenv("HAUL_KEY_FILE", secrets[0], 1);
+	SEND_REFUSES("HAUL_KEY_FILE", "spoilt", "-v");
+	assert_null(strstr(err.why, "c2V"));
+}
+
+static void key_file_of_the_environment(void **state)
+{
+	(void)state;
+	setenv("HAUL_KEY_FILE", "/env", 1);
+	SENDS("-v");
+	assert_string_equal(o.cfg.key_file, "/env");
+	SENDS("--key=argv");
+	assert_string_equal(o.cfg.key_file, "argv");
+	SENDS("--key-fd=3");
+	assert_null(o.cfg.key_file);
+	SENDS("--identity=i", "--peer=p");
+	assert_null(o.cfg.key_file);
+	setenv("HAUL_OPTIONS", "--key=options", 1);
+	SENDS("-v");
+	assert_string_equal(o.cfg.key_file, "options");
+	setenv("HAUL_OPTIONS", "", 1);
+	setenv("HAUL_KEY_FILE", "", 1);
+	SENDS("-v");
+	assert_null(o.cfg.key_file);
+	assert_null(o.cfg.keys);
+}
+
 /* The table itself: unique names and letters, defaults that parse, a value name where one is taken. */
 static void table_is_sound(void **state)
 {
@@ -530,11 +605,24 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, clean_environment, release)
-		TEST(defaults),	      TEST(flags),	   TEST(sizes),
-		TEST(size_options),   TEST(durations),	   TEST(duration_options),
-		TEST(counts),	      TEST(choices),	   TEST(compression),
-		TEST(overload),	      TEST(strings),	   TEST(unknown_options),
-		TEST(send_operands),  TEST(recv_operands), TEST(environment),
+		TEST(defaults),
+		TEST(flags),
+		TEST(sizes),
+		TEST(size_options),
+		TEST(durations),
+		TEST(duration_options),
+		TEST(counts),
+		TEST(choices),
+		TEST(compression),
+		TEST(overload),
+		TEST(strings),
+		TEST(unknown_options),
+		TEST(send_operands),
+		TEST(recv_operands),
+		TEST(environment),
+		TEST(keys),
+		TEST(keys_in_the_open),
+		TEST(key_file_of_the_environment),
 		TEST(table_is_sound),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,7 +58,11 @@ static int make_parties(void **state)
 static struct hello hello_of(const char *label)
 {
 	uint8_t secret[32];
-	struct hello h = {.minor_min = 1, .minor_max = 1, .suites = 3, .max_body = 1u << 20};
+	struct hello h = {.minor_min = 1,
+			  .minor_max = 1,
+			  .suites = 3,
+			  .max_body = 1u << 20,
+			  .credit = EARLY_CREDIT_BYTES};
 	test_secret(label, secret);
 	memcpy(h.instance, secret, sizeof h.instance);
 	return h;
@@ -368,6 +372,34 @@ static void one_of_many_parties(void **state)
 	}
 }
 
+/* The same session id under two keys is two sessions; under one key, over any connection, it is one. */
+static void sessions_belong_to_their_owner(void **state)
+{
+	(void)state;
+	struct credential party[2];
+	struct credentials both, one;
+	uint8_t id[2][2][16];
+	for (uint8_t k = 0; k < 2; k++)
+		credential_from_key(&party[k], (const uint8_t[32]){k});
+	credentials_init(&both, AUTH_KEY, "", party, 2, NULL);
+	for (size_t k = 0; k < 2; k++)
+		for (size_t again = 0; again < 2; again++) {
+			credentials_init(&one, AUTH_KEY, "", &party[k], 1, NULL);
+			struct duo d = begin_with(&one, &both, again ? "ei" : "ei2", again ? "er" : "er2");
+			agree(&d, false);
+			assert_memory_equal(d.r.attach.session, some_attach().session, 16);
+			handshake_session_id(&d.r, id[k][again]);
+			assert_memory_not_equal(id[k][again], d.r.attach.session, 16);
+		}
+	assert_memory_equal(id[0][0], id[0][1], 16);
+	assert_memory_equal(id[1][0], id[1][1], 16);
+	assert_memory_not_equal(id[0][0], id[1][0], 16);
+	struct duo plain = begin_with(NULL, NULL, "ei", "er");
+	assert_int_equal(exchange(&plain.i, &plain.r), WIRE_OK);
+	handshake_session_id(&plain.r, id[0][0]);
+	assert_memory_equal(id[0][0], some_attach().session, 16);
+}
+
 static void replays(void **state)
 {
 	(void)state;
@@ -608,6 +640,7 @@ int main(void)
 		cmocka_unit_test(wrong_parties),
 		cmocka_unit_test(without_a_key),
 		cmocka_unit_test(one_of_many_parties),
+		cmocka_unit_test(sessions_belong_to_their_owner),
 		cmocka_unit_test(replays),
 		cmocka_unit_test(records_of_every_type),
 		cmocka_unit_test(records_only_in_their_place),

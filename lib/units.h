@@ -1,7 +1,7 @@
 /* Numbers as the user writes and reads them. All bool functions: false if text is not of that form or too
  * large. */
-#ifndef HAUL_CMD_UNITS_H
-#define HAUL_CMD_UNITS_H
+#ifndef HAUL_LIB_UNITS_H
+#define HAUL_LIB_UNITS_H
 
 #include <stdbool.h>
 #include <stdint.h>

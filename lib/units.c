@@ -1,4 +1,4 @@
-#include "cmd/units.h"
+#include "lib/units.h"
 
 #include <ctype.h>
 #include <limits.h>
