@@ -8,6 +8,7 @@
  *   send recv    what the two modes do, from operands to exit status
  *   status       what is unfinished in a directory
  *   key keyopts  making and showing keys; the options that name them
+ *   coded        codes, shown and asked for
  *   opts         the option table (opts.def) and its parser
  *   words        splitting and comparing words
  *   help         help texts, generated from the tables
@@ -35,14 +36,14 @@
  *   endpoint dial listen conn command    addresses; making connections; child processes
  *   sandbox landlock seccomp     what a process may still do; files and ports; system calls
  *   porter user          starts ssh from outside the sandbox; giving up root
- *   auth                 whom to talk to, and what each may do
+ *   auth code            whom to talk to, and what each may do; codes that people tell each other
  *   backoff pace clock entropy lockfile  delays with jitter; --bwlimit; time; random bytes; one at a time
  *   events escape err config     what happened; how it is shown; the error table; what was asked
  * wire/  the conversation, sans-I/O
  *   frames.def frame     the protocol, once; its structs, encoders and decoders
  *   cursor limits err buf        bounded reading and writing; every bound; failures; blocks of bytes
- *   seal noise credentials       one record; Noise; keys as the handshake needs them
- *   handshake handshake_sealed handshake_impl    the opening of a connection, plain and with keys
+ *   seal noise cpace credentials     one record; Noise; a key from a code; keys as the handshake needs them
+ *   handshake handshake_sealed handshake_code handshake_impl     the opening: plain, with keys, with a code
  *   credit ring channel  the window; what may be replayed; one connection
  *   link link_impl link_clock    the link above them; what time does to it
  *   session              the life cycle

@@ -1,6 +1,7 @@
 /* haul recv: into a directory, a file or standard output; listening, or dialling a sender. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/help.h"
 #include "cmd/keyopts.h"
@@ -101,6 +102,14 @@ static int pull(const struct options *o, struct haul_err *err)
 	return status;
 }
 
+/* For the one who sits before it; logs and scripts have the exit status. */
+static void notice(void *ctx, const char *text)
+{
+	const struct options *o = ctx;
+	if (!o->cfg.quiet && isatty(STDERR_FILENO))
+		fprintf(stderr, "haul: %s\n", text);
+}
+
 static int serve(struct options *o, struct haul_err *err)
 {
 	struct serve_setup serve = {.cfg = &o->cfg,
@@ -108,9 +117,10 @@ static int serve(struct options *o, struct haul_err *err)
 				    .session = serve_one,
 				    .known = known,
 				    .dir = o->dir,
+				    .notice = notice,
 				    .ctx = o};
-	/* one stream has one place to go to */
-	o->cfg.once = o->cfg.once || o->cfg.output || o->cfg.to_cmd;
+	/* one stream has one place to go to, and a code is for one session */
+	o->cfg.once = o->cfg.once || o->cfg.output || o->cfg.to_cmd || o->cfg.code;
 	char json[16];
 	if (json_share(&o->cfg.json, json, err) != HAUL_OK)
 		return -1;

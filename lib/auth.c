@@ -10,7 +10,7 @@ struct auth {
 	size_t count;
 };
 
-/* The parties as raw keys; mode 2 wants our own secret too. */
+/* The parties as raw keys; mode 2 wants our own secret too, mode 3 what the code was made into. */
 static void fill(struct auth *a, const char *realm)
 {
 	const struct haul_keys *k = a->keys;
@@ -18,10 +18,13 @@ static void fill(struct auth *a, const char *realm)
 		credential_from_key(&a->party[0], k->psk);
 	else if (k->mode == KEYS_PEER)
 		credential_from_peer(&a->party[0], k->peer, NULL);
+	else if (k->mode == KEYS_CODE)
+		credential_of_code(&a->party[0]);
 	for (size_t i = 0; k->mode == KEYS_PEERS && i < a->count; i++)
 		credential_from_peer(&a->party[i], k->peers.peer[i].pub, NULL);
-	credentials_init(&a->credentials, k->mode == KEYS_PSK ? AUTH_KEY : AUTH_PEER, realm, a->party,
-			 a->count, k->secret);
+	enum auth_mode mode = k->mode == KEYS_PSK ? AUTH_KEY : k->mode == KEYS_CODE ? AUTH_CODE : AUTH_PEER;
+	credentials_init(&a->credentials, mode, realm, a->party, a->count,
+			 mode == AUTH_CODE ? k->psk : k->secret);
 }
 
 struct auth *auth_new(const struct haul_keys *keys, const char *realm)
@@ -59,9 +62,15 @@ void auth_forget_keys(struct auth *a)
 	}
 }
 
+bool auth_is_code(const struct auth *a)
+{
+	return a && a->credentials.mode == AUTH_CODE;
+}
+
 const char *auth_mode_name(const struct auth *a)
 {
-	static const char *const names[] = {[AUTH_NONE] = "plain", [AUTH_KEY] = "key", [AUTH_PEER] = "peer"};
+	static const char *const names[] = {
+		[AUTH_NONE] = "plain", [AUTH_KEY] = "key", [AUTH_PEER] = "peer", [AUTH_CODE] = "code"};
 	return names[a ? a->credentials.mode : AUTH_NONE];
 }
 

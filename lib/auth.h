@@ -23,6 +23,7 @@ void auth_free(struct auth *a); /* NULL is fine */
 void auth_forget_keys(struct auth *a);
 
 /* "plain" (NULL), "key" or "peer". */
+bool auth_is_code(const struct auth *a);
 const char *auth_mode_name(const struct auth *a);
 
 /* For handshakes; NULL for NULL: mode 0. */

@@ -185,8 +185,11 @@ static void shake_failed(struct engine *e, enum wire_rc rc, const struct wire_er
 static void shake_ended(struct engine *e, ssize_t n)
 {
 	bool worked = e->was_up || e->set.key_worked;
-	if (n == 0 && handshake_is_sealed(e->hs) && e->hs->state == HS_PREFIX && !e->opening_len && !worked)
-		not_authenticated(e, "it closed instead of answering, and has another key or none");
+	bool asked = e->hs->state == HS_PREFIX || e->hs->state == HS_CODE;
+	if (n == 0 && handshake_is_sealed(e->hs) && asked && !e->opening_len && !worked)
+		not_authenticated(e, e->hs->mode == AUTH_CODE
+					     ? "it closed instead of answering, and has another code or none"
+					     : "it closed instead of answering, and has another key or none");
 	else
 		engine_conn_lost(e, n ? strerror(errno) : "closed before the handshake was answered", "peer");
 }

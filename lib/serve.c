@@ -22,6 +22,10 @@
 #define SESSIONS_MAX	256u
 #define WAITING_MAX	256u
 #define EMFILE_PAUSE_MS 100u
+/* With a code: wrong ones before it is given up; silence after one; between two that may try. */
+#define WRONG_CODES_MAX 3u
+#define WRONG_CODE_MS	1000u
+#define CODE_EVERY_MS	50u
 /* Sessions that lost to another one and may not know yet: the last so many are told, not taken for new. */
 #define SUPERSEDED_MAX 64u
 
@@ -49,7 +53,11 @@ struct server {
 	uint8_t superseded[SUPERSEDED_MAX][16];
 	size_t superseded_count; /* in all: the ring's next place */
 	size_t cut_off;		 /* sessions that did not end in time, and could not say so */
-	uint64_t accept_at;	 /* not before, ms: descriptors ran out */
+	uint64_t accept_at;	 /* not before, ms: descriptors ran out, or a code takes its time */
+	bool by_code;
+	unsigned wrong_codes;
+	uint64_t quiet_until; /* ms: nobody is heard after a wrong code */
+	bool gave_up;
 	bool served_one, done;
 	int status, signal;
 	uint64_t kill_at;
@@ -300,15 +308,29 @@ static void reap(struct server *s)
 
 /* ---- strangers ---- */
 
+/* A code is for two people and one session: before that has begun, three strangers end it. Afterwards the code
+ * opens no session any more, and guessing it at this pace is hopeless. */
+static void count_wrong_code(struct server *s)
+{
+	s->quiet_until = clock_now_ms() + WRONG_CODE_MS;
+	s->gave_up = ++s->wrong_codes >= WRONG_CODES_MAX && !s->served_one;
+	s->done |= s->gave_up;
+	notice(s, "somebody tried a wrong code");
+}
+
 static void hear(struct server *s, struct stranger *st)
 {
 	struct wire_err err = {0};
+	if (clock_now_ms() < s->quiet_until)
+		return;
 	struct handoff *h = st->h;
 	enum wire_rc rc = handoff_hear(h, &err);
 	if (rc == WIRE_OK) {
 		st->h = NULL;
 		route(s, h);
 	} else if (rc != WIRE_MORE) {
+		if (h->hs.code.wrong)
+			count_wrong_code(s);
 		drop_stranger(st);
 	}
 }
@@ -340,6 +362,10 @@ static void accept_all(struct server *s)
 		conn_tune(fd);
 		struct origin from = origin_of(&sa);
 		greet(s, (struct conn){.in = fd, .out = fd}, &from);
+		if (s->by_code) {
+			s->accept_at = clock_now_ms() + CODE_EVERY_MS;
+			return;
+		}
 	}
 }
 
@@ -374,17 +400,18 @@ static void turn(struct server *s)
 	nfds_t n = 0;
 	uint64_t now = clock_now_ms(), at = UINT64_MAX;
 	fds[n++] = (struct pollfd){s->signal_fd, POLLIN, 0};
-	bool listening = now >= s->accept_at && !s->signal;
+	bool quiet = now < s->quiet_until;
+	bool listening = now >= s->accept_at && !quiet && !s->signal;
 	fds[n++] = (struct pollfd){listening ? s->listen_fd : -1, POLLIN, 0};
 	if (!listening && !s->signal)
-		at = s->accept_at;
+		at = quiet && s->quiet_until > s->accept_at ? s->quiet_until : s->accept_at;
 	for (size_t i = 0; i < STRANGERS_MAX; i++) {
 		const struct stranger *st = &s->strangers.place[i];
 		if (!st->h)
 			continue;
 		who[n] = i;
 		at = least(at, stranger_deadline(st));
-		fds[n++] = (struct pollfd){st->h->conn.in, POLLIN, 0};
+		fds[n++] = (struct pollfd){quiet ? -1 : st->h->conn.in, POLLIN, 0};
 	}
 	if (s->kill_at)
 		at = least(at, s->kill_at);
@@ -430,12 +457,18 @@ static int serve_many(const struct serve_setup *setup, int listen_fd, struct hau
 	s->set = setup;
 	s->listen_fd = listen_fd;
 	s->hello = handoff_hello();
+	s->by_code = auth_is_code(setup->cfg->auth);
 	s->signal_fd = block_signals();
 	while (!s->done && !(s->signal && !s->children))
 		turn(s);
 	close_all(s);
 	close(s->signal_fd);
 	int status = setup->cfg->once ? s->status : 0;
+	if (s->gave_up) {
+		haul_fail(err, HAUL_AUTH, 0, "--code", "%u wrong codes were tried; start again for a new one",
+			  s->wrong_codes);
+		status = -1;
+	}
 	if (s->signal) { /* said by the shell, not by us: an idle listener has nothing to report */
 		status = 128 + s->signal;
 		if (s->cut_off) {

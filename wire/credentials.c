@@ -28,12 +28,27 @@ void credential_from_peer(struct credential *c, const uint8_t pub[static AUTH_KE
 		derive(key, "haul/1 psk", c->psk, sizeof c->psk);
 }
 
+/* A code is for one session, and the next has another: whoever was told one may go on with what an earlier one
+ * has left unfinished, so they all are one owner. */
+void credential_of_code(struct credential *c)
+{
+	static const char label[] = "haul/1 owner code";
+	*c = (struct credential){0};
+	crypto_generichash(c->owner, sizeof c->owner, (const uint8_t *)label, sizeof label - 1, NULL, 0);
+}
+
+void credential_code_key(const uint8_t isk[static 64], uint8_t key[static AUTH_KEY_BYTES])
+{
+	static const char label[] = "haul/1 cpace";
+	crypto_generichash(key, AUTH_KEY_BYTES, (const uint8_t *)label, sizeof label - 1, isk, 64);
+}
+
 void credentials_init(struct credentials *c, enum auth_mode mode, const char *realm,
 		      const struct credential *party, size_t count, const uint8_t *secret)
 {
 	static const char label[] = "haul/1 realm"; /* its NUL divides it from the name */
 	crypto_generichash_state st;
-	*c = (struct credentials){.mode = mode, .party = party, .count = count};
+	*c = (struct credentials){.mode = mode, .party = party, .count = count, .name = realm};
 	crypto_generichash_init(&st, NULL, 0, sizeof c->realm);
 	crypto_generichash_update(&st, (const uint8_t *)label, sizeof label);
 	crypto_generichash_update(&st, (const uint8_t *)realm, strlen(realm));
@@ -42,6 +57,8 @@ void credentials_init(struct credentials *c, enum auth_mode mode, const char *re
 		noise_pair_from(&c->own, secret);
 		credential_from_peer(&c->self, c->own.pub, NULL);
 	}
+	if (mode == AUTH_CODE)
+		memcpy(c->prs, secret, sizeof c->prs);
 }
 
 void credentials_wipe(struct credentials *c)

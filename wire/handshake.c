@@ -1,4 +1,4 @@
-/* The states of an opening, and what mode 0 says in them; see handshake_sealed.c for the others. */
+/* The states of an opening, and what mode 0 says in them; see handshake_sealed.c and handshake_code.c. */
 #include "wire/handshake_impl.h"
 
 #include <sodium.h>
@@ -115,10 +115,16 @@ enum wire_rc handshake_initiate_with(struct handshake *hs, const struct hello *m
 		return WIRE_OK;
 	}
 	hs->own = own;
-	enum wire_rc rc = hs_put_m1(hs, ephemeral, err);
+	bool code = hs->mode == AUTH_CODE;
+	enum wire_rc rc = code ? hs_put_c1(hs, ephemeral, err) : hs_put_m1(hs, ephemeral, err);
+	if (rc != WIRE_OK)
+		return rc;
 	hs->held = lay_record(hs, F_ATTACH, body, w.n);
-	hs_expect(hs, rc == WIRE_OK ? HS_PREFIX : HS_FAILED, rc == WIRE_OK ? M2_BYTES : 0);
-	return rc;
+	if (code)
+		hs_expect(hs, HS_CODE, C2_BYTES);
+	else
+		hs_expect(hs, HS_PREFIX, M2_BYTES);
+	return WIRE_OK;
 }
 
 void handshake_respond_with(struct handshake *hs, const struct hello *mine, const struct credentials *own,
@@ -162,6 +168,8 @@ enum wire_rc hs_fail(struct handshake *hs, struct wire_err *err, enum wire_rc rc
 {
 	hs_expect(hs, HS_FAILED, 0);
 	noise_wipe(&hs->noise);
+	sodium_memzero(hs->code.scalar, sizeof hs->code.scalar);
+	sodium_memzero(&hs->code.party, sizeof hs->code.party);
 	return wire_fail(err, rc, check, at);
 }
 
@@ -177,10 +185,11 @@ static enum wire_rc other_mode(struct handshake *hs, bool proper, struct wire_er
 		hs_put_prefix(&w, hs->mode);
 		hs_append(hs, b, w.n);
 	}
-	if (proper && theirs <= AUTH_PEER)
+	if (proper && theirs <= AUTH_CODE)
 		return hs_fail(hs, err, WIRE_AUTH,
-			       theirs == AUTH_NONE ? "the peer has no key, and one is needed here"
-						   : "the peer wants a key that this side does not use",
+			       theirs == AUTH_NONE   ? "the peer has no key, and one is needed here"
+			       : theirs == AUTH_CODE ? "the peer wants a code, and this side has none"
+						     : "the peer wants a key that this side does not use",
 			       theirs);
 	return hs_fail(hs, err, WIRE_VERSION, "the peer wants a handshake mode this side is not set up for",
 		       theirs);
@@ -199,6 +208,7 @@ static enum wire_rc check_prefix(struct handshake *hs, struct wire_err *err)
 		return other_mode(hs, proper, err);
 	hs->in_want = hs->mode == AUTH_KEY    ? M1_KEY_BYTES
 		      : hs->mode == AUTH_PEER ? M1_PEER_BYTES
+		      : hs->mode == AUTH_CODE ? C1_BYTES
 					      : OPENING_BYTES;
 	return WIRE_MORE;
 }
@@ -350,12 +360,16 @@ enum wire_rc handshake_feed(struct handshake *hs, const uint8_t *p, size_t n, st
 	case HS_PREFIX:
 		if (hs->in_want == PREFIX_BYTES)
 			return check_prefix(hs, err);
+		if (handshake_is_sealed(hs) && hs->initiator)
+			return hs_read_m2(hs, err);
 		if (handshake_is_sealed(hs))
-			return hs->initiator ? hs_read_m2(hs, err) : hs_read_m1(hs, err);
+			return hs->mode == AUTH_CODE ? hs_read_c1(hs, err) : hs_read_m1(hs, err);
 		rc = read_hello(hs, err);
 		if (rc == WIRE_OK)
 			rc = hs->initiator ? hs_take_hello(hs) : hs_answer_hello(hs, err);
 		return rc;
+	case HS_CODE:
+		return hs->initiator ? hs_read_c2(hs, err) : hs_read_m1(hs, err);
 	case HS_ATTACH:
 	case HS_WELCOME:
 		return hs->in_want == RECORD_LEN_BYTES ? read_length(hs, err) : read_record(hs, err);

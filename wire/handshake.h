@@ -10,6 +10,9 @@
  *                                      <- M2: e 32, HELLO 48
  *   M3: ATTACH record, sealed ->
  *                                      <- WELCOME or REFUSE record, sealed
+ *   mode 3 (code): CPace, then as mode 1 with the key that came of it
+ *   C1: prefix 16, sid 16, Ya 32 ->
+ *                                      <- C2: Yb 32
  *
  * Everything before ATTACH has a fixed size, so nothing is allocated for a stranger. handshake_need says how
  * many bytes to read next; reading exactly that many never takes a byte that belongs to the link, so the
@@ -17,7 +20,7 @@
  * side's configuration. With keys a stranger is answered by silence, with one exception: who says in the open
  * that it has no key is told, by a bare prefix, that one is needed.
  *
- * The prefix, the listener's name and both HELLOs are in the transcript of modes 1 and 2, so whatever is
+ * The prefix, the listener's name and both HELLOs are in the transcript of modes 1 to 3, so whatever is
  * changed on the way makes the handshake fail. The responder knows the initiator from M3 on, not before.
  */
 #ifndef HAUL_WIRE_HANDSHAKE_H
@@ -27,6 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "wire/cpace.h"
 #include "wire/credentials.h"
 #include "wire/err.h"
 #include "wire/frame.h"
@@ -44,6 +48,9 @@
 #define M1_KEY_BYTES	   (PREFIX_BYTES + GATE_BYTES + NOISE_KEY_BYTES + PAYLOAD_BYTES)
 #define M1_PEER_BYTES	   (M1_KEY_BYTES + NOISE_KEY_BYTES + NOISE_TAG_BYTES)
 #define M2_BYTES	   (NOISE_KEY_BYTES + PAYLOAD_BYTES)
+#define CODE_SID_BYTES	   16u
+#define C1_BYTES	   (PREFIX_BYTES + CODE_SID_BYTES + CPACE_POINT_BYTES)
+#define C2_BYTES	   CPACE_POINT_BYTES
 #define SUITE_CHACHAPOLY   0x0001u
 /* the longest ATTACH, WELCOME or REFUSE record */
 #define ATTACH_RECORD_MAX_BYTES                                                                              \
@@ -64,7 +71,8 @@ struct hello {
 };
 
 enum handshake_state {
-	HS_PREFIX,  /* wants the peer's prefix and HELLO, M1 or M2 */
+	HS_PREFIX,  /* wants the peer's prefix and HELLO, M1, M2 or C1 */
+	HS_CODE,    /* mode 3: the initiator wants C2, the responder M1 */
 	HS_ATTACH,  /* responder: wants ATTACH */
 	HS_DECIDE,  /* responder: ATTACH is there, handshake_welcome or handshake_refuse comes next */
 	HS_WELCOME, /* initiator: wants WELCOME or REFUSE */
@@ -81,10 +89,15 @@ struct handshake {
 	uint16_t features;	       /* agreed: offered by both */
 	const struct credentials *own; /* NULL in mode 0, and once the keys are agreed */
 	struct noise noise;
+	struct {
+		uint8_t sid[CODE_SID_BYTES], scalar[CPACE_SCALAR_BYTES], share[CPACE_POINT_BYTES];
+		struct credential party; /* with the key that CPace made */
+		bool wrong;		 /* responder: the peer has tried another code */
+	} code;
 	uint32_t rekey_every;		      /* records; SEAL_REKEY_RECORDS, but for tests */
 	uint8_t owner[OWNER_BYTES];	      /* who the initiator is, zero in mode 0; a responder's word from
 						 HS_DECIDE on */
-	uint8_t channel_id[CHANNEL_ID_BYTES]; /* the same on both sides and nowhere else; modes 1 and 2 */
+	uint8_t channel_id[CHANNEL_ID_BYTES]; /* the same on both sides and nowhere else; modes 1 to 3 */
 	struct seal tx, rx;		      /* the channel goes on with these */
 	struct frame_attach attach;	      /* subdir looks into in[] */
 	struct frame_welcome welcome;

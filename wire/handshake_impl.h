@@ -1,4 +1,5 @@
-/* handshake, what its two files share: handshake (states, mode 0) and handshake_sealed (modes 1 and 2). */
+/* handshake, what its two files share: handshake (states, mode 0), handshake_sealed (modes 1 and 2) and
+ * handshake_code (mode 3). */
 #ifndef HAUL_WIRE_HANDSHAKE_IMPL_H
 #define HAUL_WIRE_HANDSHAKE_IMPL_H
 
@@ -25,11 +26,20 @@ void hs_expect(struct handshake *hs, enum handshake_state state, size_t want);
 enum wire_rc hs_fail(struct handshake *hs, struct wire_err *err, enum wire_rc rc, const char *check,
 		     uint64_t at);
 
-/* Modes 1 and 2. */
+/* Modes 1 to 3. */
 enum wire_rc hs_put_m1(struct handshake *hs, const uint8_t ephemeral[static AUTH_KEY_BYTES],
 		       struct wire_err *err);
 enum wire_rc hs_read_m1(struct handshake *hs, struct wire_err *err);
 enum wire_rc hs_put_m2(struct handshake *hs, const struct hello *answer, struct wire_err *err);
 enum wire_rc hs_read_m2(struct handshake *hs, struct wire_err *err);
+/* Fails without a word to the peer. */
+enum wire_rc hs_refuse_silently(struct handshake *hs, const char *check, struct wire_err *err);
+
+/* Mode 3, before them. */
+enum wire_rc hs_put_c1(struct handshake *hs, const uint8_t seed[static AUTH_KEY_BYTES], struct wire_err *err);
+enum wire_rc hs_read_c1(struct handshake *hs, struct wire_err *err);
+enum wire_rc hs_read_c2(struct handshake *hs, struct wire_err *err);
+/* Is M1 of somebody who has the code? */
+bool hs_code_fits(struct handshake *hs);
 
 #endif

@@ -1,4 +1,4 @@
-/* The two Noise messages of modes 1 and 2, and the keys that come out of them. */
+/* The two Noise messages of modes 1 to 3, and the keys that come out of them. */
 #include "wire/handshake_impl.h"
 
 #include <sodium.h>
@@ -26,10 +26,11 @@ static void end_noise(struct handshake *hs)
 	sodium_memzero(i2r, sizeof i2r);
 	sodium_memzero(r2i, sizeof r2i);
 	noise_wipe(&hs->noise);
+	sodium_memzero(&hs->code, sizeof hs->code);
 	hs->own = NULL;
 }
 
-static enum wire_rc refuse_silently(struct handshake *hs, const char *check, struct wire_err *err)
+enum wire_rc hs_refuse_silently(struct handshake *hs, const char *check, struct wire_err *err)
 {
 	hs->own = NULL;
 	hs->peer = (struct hello){0};
@@ -41,7 +42,7 @@ static enum wire_rc refuse_silently(struct handshake *hs, const char *check, str
 enum wire_rc hs_put_m1(struct handshake *hs, const uint8_t ephemeral[static AUTH_KEY_BYTES],
 		       struct wire_err *err)
 {
-	const struct credential *party = hs->own->party;
+	const struct credential *party = hs->mode == AUTH_CODE ? &hs->code.party : hs->own->party;
 	uint8_t payload[HELLO_BYTES];
 	struct hello mine = hs->mine;
 	mine.credit = 0; /* nothing is sent before M2: the field has no use in this direction */
@@ -65,27 +66,31 @@ enum wire_rc hs_read_m1(struct handshake *hs, struct wire_err *err)
 {
 	uint8_t payload[HELLO_BYTES], ephemeral[AUTH_KEY_BYTES];
 	const uint8_t *gate = hs->in + PREFIX_BYTES, *message = gate + GATE_BYTES;
-	const struct credential *party = credentials_by_gate(hs->own, hs->in, message, gate);
+	const struct credential *party;
+	if (hs->mode == AUTH_CODE)
+		party = hs_code_fits(hs) ? &hs->code.party : NULL;
+	else
+		party = credentials_by_gate(hs->own, hs->in, message, gate);
 	if (!party)
-		return refuse_silently(hs, "the peer does not have the key", err);
+		return hs_refuse_silently(hs, "the peer does not have the key", err);
 	memcpy(ephemeral, hs->noise.e.secret, sizeof ephemeral);
 	begin_noise(hs, hs->in, NULL, ephemeral);
 	sodium_memzero(ephemeral, sizeof ephemeral);
-	if (hs->mode == AUTH_KEY)
+	if (hs->mode != AUTH_PEER)
 		memcpy(hs->noise.psk, party->psk, sizeof hs->noise.psk);
 	if (!noise_read(&hs->noise, message, hs->in_len - PREFIX_BYTES - GATE_BYTES, payload))
-		return refuse_silently(hs, "the peer's first message does not open", err);
+		return hs_refuse_silently(hs, "the peer's first message does not open", err);
 	if (hs->mode == AUTH_PEER) {
 		party = credentials_by_pub(hs->own, hs->noise.rs);
 		if (!party)
-			return refuse_silently(hs, "the peer is not among the authorised ones", err);
+			return hs_refuse_silently(hs, "the peer is not among the authorised ones", err);
 		memcpy(hs->noise.psk, party->psk, sizeof hs->noise.psk);
 	}
 	memcpy(hs->owner, party->owner, sizeof hs->owner);
 	struct rd r = rd_init(payload, sizeof payload);
 	hs_get_hello(&r, &hs->peer);
 	if (hs->peer.credit || !(hs->peer.suites & SUITE_CHACHAPOLY))
-		return refuse_silently(hs, "reserved bytes of M1, or no cipher in common", err);
+		return hs_refuse_silently(hs, "reserved bytes of M1, or no cipher in common", err);
 	enum wire_rc rc = hs_check_hello(hs, err);
 	return rc == WIRE_OK ? hs_answer_hello(hs, err) : rc;
 }
@@ -106,7 +111,7 @@ enum wire_rc hs_put_m2(struct handshake *hs, const struct hello *answer, struct 
 	wr_uint(&w, answer->credit, 4);
 	wr_bytes(&w, answer->instance, sizeof answer->instance);
 	if (!noise_write(&hs->noise, payload, sizeof payload, message))
-		return refuse_silently(hs, "the peer's key is not usable", err);
+		return hs_refuse_silently(hs, "the peer's key is not usable", err);
 	hs_append(hs, message, sizeof message);
 	end_noise(hs);
 	return WIRE_OK;
@@ -117,7 +122,7 @@ enum wire_rc hs_read_m2(struct handshake *hs, struct wire_err *err)
 	uint8_t payload[HELLO_BYTES];
 	struct hello *h = &hs->peer;
 	if (!noise_read(&hs->noise, hs->in, hs->in_len, payload))
-		return refuse_silently(hs, "the peer does not have the key", err);
+		return hs_refuse_silently(hs, "the peer does not have the key", err);
 	struct rd r = rd_init(payload, sizeof payload);
 	h->minor_min = h->minor_max = rd_u8(&r);
 	h->suites = rd_u8(&r);

@@ -314,7 +314,7 @@ costs() {
 
 @test "the project's vectors, derived by another implementation" {
 	python3 "$BATS_TEST_DIRNAME/../unit/vectors.py" >vectors
-	[ "$(<vectors)" = '6 of 6 vectors' ]
+	[ "$(<vectors)" = '11 of 11 vectors' ]
 }
 
 @test "the receiver is killed and started anew behind a tunnel that stays: the key is not given up" {

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Derives the vectors of tests/unit/secure_vectors.h a second time, from the text of haul-wire(5) and the Noise
-specification, with nothing but Python's own BLAKE2b and SHA-256. Prints what differs; exit status 1 if anything does."""
+"""Derives the vectors of tests/unit/secure_vectors.h and code_vectors.h a second time, from the text of haul-wire(5),
+the Noise specification, RFC 9496 and the draft of CPace, with nothing but Python's own BLAKE2b and SHA-2. Prints what
+differs; exit status 1 if anything does."""
 import hashlib
 import hmac
 import os
@@ -110,23 +111,131 @@ class Noise:
         return pub
 
 
+# ---- ristretto255, RFC 9496
+
+D = -121665 * pow(121666, P - 2, P) % P
+ROOT = pow(2, (P - 1) // 4, P)
+
+
+def negative(x):
+    return x % P & 1
+
+
+def absolute(x):
+    return -x % P if negative(x) else x % P
+
+
+def sqrt_ratio(u, v):
+    r = u * v**3 * pow(u * v**7, (P - 5) // 8, P) % P
+    check = v * r * r % P
+    square = check in (u % P, -u % P)
+    if check in (-u % P, -u * ROOT % P):
+        r = r * ROOT % P
+    return square, absolute(r)
+
+
+INVSQRT_A_MINUS_D = sqrt_ratio(1, -1 - D)[1]
+# the root of a*d - 1 is taken as in the RFC: the odd one
+SQRT_AD_MINUS_ONE = -sqrt_ratio(-D - 1, 1)[1] % P
+
+
+def add(p, q):
+    (x1, y1, z1, t1), (x2, y2, z2, t2) = p, q
+    a, b = (y1 - x1) * (y2 - x2) % P, (y1 + x1) * (y2 + x2) % P
+    c, d = 2 * D * t1 * t2 % P, 2 * z1 * z2 % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def times(scalar, point):
+    out = (0, 1, 1, 0)
+    for bit in bin(scalar)[2:]:
+        out = add(out, out)
+        if bit == "1":
+            out = add(out, point)
+    return out
+
+
+def encode(point):
+    x, y, z, t = point
+    u1, u2 = (z + y) * (z - y) % P, x * y % P
+    root = sqrt_ratio(1, u1 * u2 * u2)[1]
+    den1, den2 = root * u1 % P, root * u2 % P
+    z_inv = den1 * den2 * t % P
+    den = den2
+    if negative(t * z_inv):
+        x, y, den = y * ROOT % P, x * ROOT % P, den1 * INVSQRT_A_MINUS_D % P
+    if negative(x * z_inv):
+        y = -y % P
+    return absolute(den * (z - y)).to_bytes(32, "little")
+
+
+def elligator(t):
+    r = ROOT * t * t % P
+    u, v = (r + 1) * (1 - D * D) % P, (-1 - r * D) * (r + D) % P
+    square, s = sqrt_ratio(u, v)
+    c = P - 1
+    if not square:
+        s, c = -absolute(s * t) % P, r
+    n = (c * (r - 1) * (D - 1) ** 2 - v) % P
+    w0, w1, w2, w3 = 2 * s * v % P, n * SQRT_AD_MINUS_ONE % P, (1 - s * s) % P, (1 + s * s) % P
+    return w0 * w3 % P, w2 * w1 % P, w1 * w3 % P, w0 * w2 % P
+
+
+def from_hash(h):
+    return add(*(elligator(int.from_bytes(h[i : i + 32], "little") % 2**255) for i in (0, 32)))
+
+
+# ---- CPace
+
+
+def lv(*parts):
+    assert all(len(x) < 128 for x in parts)
+    return b"".join(bytes([len(x)]) + x for x in parts)
+
+
+def share(point, seed):
+    scalar = int.from_bytes(blake(b"haul/1 code scalar", size=32, key=seed), "little") % 2**252
+    return scalar, times(scalar, point)
+
+
+def derive_code():
+    ei, er, prs, name = secret("ei"), secret("er"), secret("prs"), b"office"
+    prefix = bytes.fromhex("894841554c0d0a1a01") + bytes([3, 1]) + bytes(5)
+    sid = blake(b"haul/1 code sid", size=16, key=ei)
+    dsi = b"CPaceRistretto255"
+    pad = bytes(128 - len(lv(prs)) - len(lv(dsi)) - 1)
+    g = from_hash(hashlib.sha512(lv(dsi, prs, pad, lv(b"haul/1 cpace", name), sid)).digest())
+    (a, ya), (b, yb) = share(g, ei), share(g, er)
+    k = encode(times(a, yb))
+    assert k == encode(times(b, ya))
+    said = lv(encode(ya), prefix) + lv(encode(yb), b"")
+    isk = hashlib.sha512(lv(dsi + b"_ISK", sid, k) + said).digest()
+    key = blake(b"haul/1 cpace", size=32, key=isk)
+    ei, er = (blake(b"haul/1 code ephemeral", size=32, key=x) for x in (ei, er))
+    return [prefix + sid + encode(ya), encode(yb)] + derive_key(3, key, ei, er, name)
+
+
 def secret(label):
     return hashlib.sha256(b"haul-test " + label.encode()).digest()
 
 
 def derive(mode):
-    ei, er, si, sr = (secret(x) for x in ("ei", "er", "si", "sr"))
+    return derive_key(mode, bytes(range(32)), secret("ei"), secret("er"), b"")
+
+
+def derive_key(mode, k, ei, er, name):
+    si, sr = secret("si"), secret("sr")
     p1 = bytes.fromhex("01010300000000000000100000000000") + secret("ii")[:16]
     p2 = bytes.fromhex("01010000000000000000100000008000") + secret("ir")[:16]
-    k = bytes(range(32))
     prefix = bytes.fromhex("894841554c0d0a1a01") + bytes([mode, 1]) + bytes(5)
-    prologue = b"haul/1\0\0" + prefix + blake(b"haul/1 realm\0", size=32)
-    gatekey = blake(b"haul/1 gate", size=32, key=k if mode == 1 else public(sr))
+    prologue = b"haul/1\0\0" + prefix + blake(b"haul/1 realm\0" + name, size=32)
+    gatekey = blake(b"haul/1 gate", size=32, key=k if mode != 2 else public(sr))
     gate = blake(prefix, public(ei), size=16, key=gatekey)
-    psk = blake(b"haul/1 psk", size=32, key=k) if mode == 1 else bytes(32)
-    n = Noise("Noise_%s_25519_ChaChaPoly_BLAKE2b" % ("NNpsk0" if mode == 1 else "IKpsk2"), prologue)
+    psk = blake(b"haul/1 psk", size=32, key=k) if mode != 2 else bytes(32)
+    n = Noise("Noise_%s_25519_ChaChaPoly_BLAKE2b" % ("NNpsk0" if mode != 2 else "IKpsk2"), prologue)
     m1 = prefix + gate
-    if mode == 1:
+    if mode != 2:
         n.mix_psk(psk)
         m1 += n.ephemeral(public(ei))
     else:
@@ -149,12 +258,15 @@ def derive(mode):
 
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
-    with open(os.path.join(here, "secure_vectors.h"), encoding="ascii") as f:
-        text = f.read().split("secure_vectors[] = {")[1]
-    # adjacent literals are one string
-    said = re.findall(r'"([0-9a-f]+)"', re.sub(r'"\s+"', "", text))
-    found = [x.hex() for mode in (1, 2) for x in derive(mode)]
+    said = []
+    for name in ("secure_vectors", "code_vectors"):
+        with open(os.path.join(here, name + ".h"), encoding="ascii") as f:
+            text = f.read().split(name + "[] = {")[1]
+        # adjacent literals are one string
+        said += re.findall(r'"([0-9a-f]+)"', re.sub(r'"\s+"', "", text))
+    found = [x.hex() for mode in (1, 2) for x in derive(mode)] + [x.hex() for x in derive_code()]
     names = ["mode %d %s" % (mode, what) for mode in (1, 2) for what in ("M1", "M2", "record")]
+    names += ["mode 3 %s" % what for what in ("C1", "C2", "M1", "M2", "record")]
     bad = [name for name, a, b in zip(names, said, found) if a != b]
     for name in bad:
         print("%s differs" % name)
