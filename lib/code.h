@@ -1,6 +1,6 @@
 /*
  * code: the short secret that one person reads out and another types: nine letters and digits in groups of
- * three, "k7m-4qx-9dp". Eight of them are random, 40 bits; the ninth checks them, so that a slip of the
+ * three, "k7m-4qx-9de". Eight of them are random, 40 bits; the ninth checks them, so that a slip of the
  * finger is noticed before it costs a guess. The letters are Crockford's base 32: no i, l, o, u.
  */
 #ifndef HAUL_LIB_CODE_H
