@@ -7,29 +7,22 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/code.h"
-#include "lib/entropy.h"
 #include "lib/units.h"
+#include "lib/entropy.h"
 
 #define TYPED_MAX		 128u
 #define ASKED_MAX		 3
 
 #define WRONG(err, subject, ...) haul_fail(err, HAUL_USAGE, 0, subject, __VA_ARGS__)
 
-/* The descriptor of --code-fd, which has been checked. */
-static int code_fd(const struct options *o)
+/* The descriptor of --code-fd, or -1. */
+static int code_fd(const struct options *o, struct haul_err *err)
 {
-	unsigned fd = 0;
-	return units_count(o->cfg.code_fd, &fd) ? (int)fd : -1;
-}
-
-static enum haul_rc stretch(char code[static CODE_BYTES], struct haul_keys *k, struct haul_err *err)
-{
-	k->mode = KEYS_CODE;
-	if (!code_prs(code, "", k->secret))
-		haul_fail(err, HAUL_NO_MEMORY, 0, "--code", "out of memory");
-	sodium_memzero(code, CODE_BYTES);
-	return err->rc;
+	unsigned fd;
+	if (units_count(o->cfg.code_fd, &fd) && fd <= INT32_MAX)
+		return (int)fd;
+	WRONG(err, o->cfg.code_fd, "not a descriptor for --code-fd");
+	return -1;
 }
 
 /* ---- telling ---- */
@@ -55,17 +48,20 @@ static enum haul_rc show(const struct options *o, const char *text, struct haul_
 	return HAUL_OK;
 }
 
-enum haul_rc coded_tell(const struct options *o, struct haul_keys *k, struct haul_err *err)
+enum haul_rc code_tell(const struct options *o, char code[static CODE_BYTES], struct haul_err *err)
 {
 	uint8_t entropy[CODE_ENTROPY_BYTES];
-	char code[CODE_BYTES], text[CODE_TEXT_BYTES];
+	char text[CODE_TEXT_BYTES];
+	int fd = o->cfg.code_fd ? code_fd(o, err) : -1;
+	if (err->rc != HAUL_OK)
+		return err->rc;
 	entropy_fill(entropy, sizeof entropy);
 	code_new(entropy, code);
 	code_show(code, text);
-	enum haul_rc rc = o->cfg.code_fd ? write_code(code_fd(o), text, err) : show(o, text, err);
+	enum haul_rc rc = fd >= 0 ? write_code(fd, text, err) : show(o, text, err);
 	sodium_memzero(entropy, sizeof entropy);
 	sodium_memzero(text, sizeof text);
-	return rc == HAUL_OK ? stretch(code, k, err) : rc;
+	return rc;
 }
 
 /* ---- asking ---- */
@@ -113,16 +109,14 @@ static enum haul_rc ask_terminal(char code[static CODE_BYTES], struct haul_err *
 	return why ? WRONG(err, "--code", "%s", why) : HAUL_OK;
 }
 
-static enum haul_rc ask_descriptor(int fd, char code[static CODE_BYTES], struct haul_err *err)
+enum haul_rc code_ask(const struct options *o, char code[static CODE_BYTES], struct haul_err *err)
 {
+	if (!o->cfg.code_fd)
+		return ask_terminal(code, err);
+	int fd = code_fd(o, err);
+	if (fd < 0)
+		return err->rc;
 	const char *why = read_code(fd, code);
 	close(fd);
 	return why ? WRONG(err, "--code-fd", "%s", why) : HAUL_OK;
-}
-
-enum haul_rc coded_ask(const struct options *o, struct haul_keys *k, struct haul_err *err)
-{
-	char code[CODE_BYTES];
-	enum haul_rc rc = o->cfg.code_fd ? ask_descriptor(code_fd(o), code, err) : ask_terminal(code, err);
-	return rc == HAUL_OK ? stretch(code, k, err) : rc;
 }

@@ -3,14 +3,14 @@
 #define HAUL_CMD_CODED_H
 
 #include "cmd/opts.h"
-#include "lib/keys.h"
+#include "lib/code.h"
 
-/* Makes a code and shows it at the terminal, or writes it to the descriptor of --code-fd, which is closed; k is what
- * comes of it. HAUL_USAGE when there is nowhere to show it. */
-enum haul_rc coded_tell(const struct options *o, struct haul_keys *k, struct haul_err *err);
+/* Makes a code and shows it at the terminal, or writes it to the descriptor of --code-fd, which is closed.
+ * HAUL_USAGE when there is nowhere to show it. */
+enum haul_rc code_tell(const struct options *o, char code[static CODE_BYTES], struct haul_err *err);
 
 /* Asks for the code at the terminal, a few times if need be, or reads it from the descriptor of --code-fd, which is
  * closed. HAUL_USAGE when there is no terminal, or no code comes. */
-enum haul_rc coded_ask(const struct options *o, struct haul_keys *k, struct haul_err *err);
+enum haul_rc code_ask(const struct options *o, char code[static CODE_BYTES], struct haul_err *err);
 
 #endif

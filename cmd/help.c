@@ -111,8 +111,8 @@ static const char addresses_text[] =
 	"    stdio:        our own input and output, the same as recv --stdio\n"
 	"    fd:N          an inherited listening socket\n"
 	"    systemd:      socket activation\n"
-	"Without a key (haul help key) or a code (--code) nothing is encrypted: then\n"
-	"anything but loopback, unix sockets and stdio needs --insecure.\n";
+	"Anything but loopback, unix sockets and stdio needs a key (--key, --identity)\n"
+	"or a code (--code), or --insecure: nothing is encrypted there.\n";
 
 static const char key_text[] =
 	"usage: haul key new [FILE]              a key that two sides share\n"

@@ -1,6 +1,7 @@
 #include "cmd/keyopts.h"
 
 #include <limits.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -29,8 +30,6 @@ static enum haul_rc check_values(const struct haul_config *cfg, const char *key_
 	if (cfg->key_fd && (!units_count(cfg->key_fd, &fd) || fd <= STDERR_FILENO || fd > INT_MAX))
 		return WRONG("--key-fd", "%s is no descriptor from 3 on (like --key-fd=3 3<FILE)",
 			     cfg->key_fd);
-	if (cfg->code_fd && (!units_count(cfg->code_fd, &fd) || fd <= STDERR_FILENO || fd > INT_MAX))
-		return WRONG("--code-fd", "%s is no descriptor from 3 on", cfg->code_fd);
 	return HAUL_OK;
 }
 
@@ -39,11 +38,12 @@ enum haul_rc keyopts_check(struct options *o, struct haul_err *err)
 	struct haul_config *cfg = &o->cfg;
 	const char *key_name = cfg->key_file ? "--key" : "HAUL_KEY_FILE";
 	const char *environment = getenv("HAUL_KEY_FILE");
-	cfg->code = cfg->code || cfg->code_fd;
-	if (!cfg->key_file && !cfg->key_fd && !cfg->identity && !cfg->code && environment && *environment)
+	bool named = cfg->key_file || cfg->key_fd || cfg->identity || cfg->code || cfg->code_fd;
+	if (!named && environment && *environment)
 		cfg->key_file = environment;
 	if (check_values(cfg, key_name, err))
 		return err->rc;
+	cfg->code = cfg->code || cfg->code_fd;
 	if (cfg->code && (cfg->key_file || cfg->key_fd || cfg->identity || cfg->peer || cfg->peers))
 		return WRONG("--code", "cannot be given together with keys");
 	if (cfg->key_file && cfg->key_fd)
@@ -65,12 +65,20 @@ enum haul_rc keyopts_check(struct options *o, struct haul_err *err)
 	return HAUL_OK;
 }
 
-static enum haul_rc load(const struct options *o, struct haul_keys *k, struct haul_err *err)
+static enum haul_rc load_code(const struct options *o, struct haul_keys *k, struct haul_err *err)
 {
-	const struct haul_config *cfg = &o->cfg;
+	char code[CODE_BYTES];
+	k->mode = KEYS_CODE;
+	enum haul_rc rc = o->peer ? code_ask(o, code, err) : code_tell(o, code, err);
+	if (rc == HAUL_OK && !code_prs(code, "", k->psk))
+		rc = haul_fail(err, HAUL_NO_MEMORY, 0, "--code", "out of memory");
+	sodium_memzero(code, sizeof code);
+	return rc;
+}
+
+static enum haul_rc load(const struct haul_config *cfg, struct haul_keys *k, struct haul_err *err)
+{
 	unsigned fd = 0;
-	if (cfg->code)
-		return o->peer ? coded_ask(o, k, err) : coded_tell(o, k, err);
 	if (cfg->key_fd && units_count(cfg->key_fd, &fd))
 		return keys_load_psk_fd(k, (int)fd, err);
 	if (cfg->key_file)
@@ -85,7 +93,8 @@ enum haul_rc keyopts_load(struct options *o, struct haul_err *err)
 	const struct haul_config *cfg = &o->cfg;
 	if (!cfg->key_file && !cfg->key_fd && !cfg->identity && !cfg->code)
 		return HAUL_OK;
-	if (keys_new(&o->cfg.keys, err) || load(o, o->cfg.keys, err))
+	if (keys_new(&o->cfg.keys, err) ||
+	    (cfg->code ? load_code(o, o->cfg.keys, err) : load(cfg, o->cfg.keys, err)))
 		return err->rc;
 	o->cfg.auth = auth_new(o->cfg.keys, NULL);
 	return o->cfg.auth ? HAUL_OK : haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "no memory for keys");

@@ -7,7 +7,8 @@
  *   main         this table of subcommands
  *   send recv    what the two modes do, from operands to exit status
  *   status       what is unfinished in a directory
- *   key keyopts coded    making and showing keys; the options that name them; codes, shown and asked for
+ *   key keyopts  making and showing keys; the options that name them
+ *   coded        codes, shown and asked for
  *   opts         the option table (opts.def) and its parser
  *   words        splitting and comparing words
  *   help         help texts, generated from the tables

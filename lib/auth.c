@@ -10,13 +10,9 @@ struct auth {
 	size_t count;
 };
 
-/* The parties as raw keys; modes 2 and 3 want our own secret too. */
+/* The parties as raw keys; mode 2 wants our own secret too, mode 3 what the code was made into. */
 static void fill(struct auth *a, const char *realm)
 {
-	static const enum auth_mode mode_of[] = {[KEYS_PSK] = AUTH_KEY,
-						 [KEYS_PEER] = AUTH_PEER,
-						 [KEYS_PEERS] = AUTH_PEER,
-						 [KEYS_CODE] = AUTH_CODE};
 	const struct haul_keys *k = a->keys;
 	if (k->mode == KEYS_PSK)
 		credential_from_key(&a->party[0], k->psk);
@@ -26,7 +22,9 @@ static void fill(struct auth *a, const char *realm)
 		credential_of_code(&a->party[0]);
 	for (size_t i = 0; k->mode == KEYS_PEERS && i < a->count; i++)
 		credential_from_peer(&a->party[i], k->peers.peer[i].pub, NULL);
-	credentials_init(&a->credentials, mode_of[k->mode], realm, a->party, a->count, k->secret);
+	enum auth_mode mode = k->mode == KEYS_PSK ? AUTH_KEY : k->mode == KEYS_CODE ? AUTH_CODE : AUTH_PEER;
+	credentials_init(&a->credentials, mode, realm, a->party, a->count,
+			 mode == AUTH_CODE ? k->psk : k->secret);
 }
 
 struct auth *auth_new(const struct haul_keys *keys, const char *realm)
@@ -58,7 +56,6 @@ void auth_forget_keys(struct auth *a)
 	if (!a)
 		return;
 	sodium_memzero(&a->credentials.own, sizeof a->credentials.own);
-	sodium_memzero(a->credentials.prs, sizeof a->credentials.prs);
 	for (size_t i = 0; i < a->count; i++) {
 		sodium_memzero(a->party[i].psk, sizeof a->party[i].psk);
 		sodium_memzero(a->party[i].gatekey, sizeof a->party[i].gatekey);

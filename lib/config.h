@@ -27,8 +27,9 @@ struct haul_keys;
 
 struct haul_config {
 	/* both sides: where keys are, as the user says it, and what was loaded; NULL: nothing is encrypted */
-	const char *key_file, *key_fd, *identity, *peer, *peers, *code_fd;
-	bool code; /* one that people tell each other */
+	const char *key_file, *key_fd, *identity, *peer, *peers;
+	bool code; /* or a code that people tell each other */
+	const char *code_fd;
 	struct haul_keys *keys;
 	struct auth *auth; /* made of them, for handshakes */
 

@@ -17,7 +17,7 @@ enum keys_mode {
 	KEYS_PSK,   /* psk */
 	KEYS_PEER,  /* secret, pub, and peer: the one other side */
 	KEYS_PEERS, /* secret, pub, and peers: a listener's list */
-	KEYS_CODE,  /* secret: what a code was stretched to (lib/code.h) */
+	KEYS_CODE,  /* psk: what a code was made into (lib/code.h) */
 };
 
 struct haul_keys {
