@@ -7,22 +7,19 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/units.h"
 #include "lib/entropy.h"
+#include "lib/units.h"
 
 #define TYPED_MAX		 128u
 #define ASKED_MAX		 3
 
 #define WRONG(err, subject, ...) haul_fail(err, HAUL_USAGE, 0, subject, __VA_ARGS__)
 
-/* The descriptor of --code-fd, or -1. */
-static int code_fd(const struct options *o, struct haul_err *err)
+/* The descriptor of --code-fd, which keyopts has checked. */
+static int code_fd(const struct options *o)
 {
-	unsigned fd;
-	if (units_count(o->cfg.code_fd, &fd) && fd <= INT32_MAX)
-		return (int)fd;
-	WRONG(err, o->cfg.code_fd, "not a descriptor for --code-fd");
-	return -1;
+	unsigned fd = 0;
+	return units_count(o->cfg.code_fd, &fd) ? (int)fd : -1;
 }
 
 /* ---- telling ---- */
@@ -52,13 +49,10 @@ enum haul_rc code_tell(const struct options *o, char code[static CODE_BYTES], st
 {
 	uint8_t entropy[CODE_ENTROPY_BYTES];
 	char text[CODE_TEXT_BYTES];
-	int fd = o->cfg.code_fd ? code_fd(o, err) : -1;
-	if (err->rc != HAUL_OK)
-		return err->rc;
 	entropy_fill(entropy, sizeof entropy);
 	code_new(entropy, code);
 	code_show(code, text);
-	enum haul_rc rc = fd >= 0 ? write_code(fd, text, err) : show(o, text, err);
+	enum haul_rc rc = o->cfg.code_fd ? write_code(code_fd(o), text, err) : show(o, text, err);
 	sodium_memzero(entropy, sizeof entropy);
 	sodium_memzero(text, sizeof text);
 	return rc;
@@ -113,9 +107,7 @@ enum haul_rc code_ask(const struct options *o, char code[static CODE_BYTES], str
 {
 	if (!o->cfg.code_fd)
 		return ask_terminal(code, err);
-	int fd = code_fd(o, err);
-	if (fd < 0)
-		return err->rc;
+	int fd = code_fd(o);
 	const char *why = read_code(fd, code);
 	close(fd);
 	return why ? WRONG(err, "--code-fd", "%s", why) : HAUL_OK;

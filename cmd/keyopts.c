@@ -30,6 +30,8 @@ static enum haul_rc check_values(const struct haul_config *cfg, const char *key_
 	if (cfg->key_fd && (!units_count(cfg->key_fd, &fd) || fd <= STDERR_FILENO || fd > INT_MAX))
 		return WRONG("--key-fd", "%s is no descriptor from 3 on (like --key-fd=3 3<FILE)",
 			     cfg->key_fd);
+	if (cfg->code_fd && (!units_count(cfg->code_fd, &fd) || fd <= STDERR_FILENO || fd > INT_MAX))
+		return WRONG("--code-fd", "%s is no descriptor from 3 on (like --code-fd=3)", cfg->code_fd);
 	return HAUL_OK;
 }
 

@@ -56,6 +56,7 @@ void auth_forget_keys(struct auth *a)
 	if (!a)
 		return;
 	sodium_memzero(&a->credentials.own, sizeof a->credentials.own);
+	sodium_memzero(a->credentials.prs, sizeof a->credentials.prs);
 	for (size_t i = 0; i < a->count; i++) {
 		sodium_memzero(a->party[i].psk, sizeof a->party[i].psk);
 		sodium_memzero(a->party[i].gatekey, sizeof a->party[i].gatekey);

@@ -22,8 +22,8 @@ void auth_free(struct auth *a); /* NULL is fine */
 /* In the process of a session, whose handshake is over: the keys go, mode and rights stay. NULL is fine. */
 void auth_forget_keys(struct auth *a);
 
-/* "plain" (NULL), "key" or "peer". */
-bool auth_is_code(const struct auth *a);
+bool auth_is_code(const struct auth *a); /* false for NULL */
+/* "plain" (NULL), "key", "peer" or "code". */
 const char *auth_mode_name(const struct auth *a);
 
 /* For handshakes; NULL for NULL: mode 0. */

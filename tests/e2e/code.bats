@@ -165,6 +165,8 @@ begun() {
 	exits 1 timeout 20 "$HAUL" send --code-fd=77 file 127.0.0.1:1
 	one_line exits.err
 	exits 1 timeout 20 "$HAUL" recv --code-fd=x dst
+	one_line exits.err 'x is no descriptor'
+	exits 1 timeout 20 "$HAUL" recv --code-fd=2 dst
 	"$HAUL" key new psk
 	exits 1 code_send 000-000-000 -k psk file 127.0.0.1:1
 	one_line exits.err 'together with keys'
