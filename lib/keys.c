@@ -30,6 +30,14 @@ enum haul_rc keys_new(struct haul_keys **out, struct haul_err *err)
 	return HAUL_OK;
 }
 
+void keys_forget(struct haul_keys *k)
+{
+	if (!k)
+		return;
+	sodium_memzero(k->psk, sizeof k->psk);
+	sodium_memzero(k->secret, sizeof k->secret);
+}
+
 void keys_free(struct haul_keys *k)
 {
 	if (!k)

@@ -35,6 +35,8 @@ struct haul_keys {
  */
 enum haul_rc keys_new(struct haul_keys **out, struct haul_err *err);
 void keys_free(struct haul_keys *k); /* NULL is fine */
+/* In the process of a session, whose handshake is over: the secrets go, who may do what stays. NULL is fine. */
+void keys_forget(struct haul_keys *k);
 
 /* Each fills its part and sets mode. All failures are HAUL_USAGE, with the path (or fd:N) as subject; what
  * the files must be like says lib/keyfile.h. The descriptor is closed. */

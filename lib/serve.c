@@ -141,6 +141,7 @@ _Noreturn static void run_session(struct server *s, struct handoff *h, const cha
 	close(s->signal_fd);
 	close_all(s);
 	auth_forget_keys(s->set->cfg->auth);
+	keys_forget(s->set->cfg->keys);
 	_exit(s->set->session(s->set->ctx, &session));
 }
 

@@ -644,6 +644,22 @@ static void no_core_files(void **state)
 	assert_true(sodium_is_zero((const uint8_t *)keys, sizeof *keys) || keys->unlocked);
 }
 
+static void forgotten(void **state)
+{
+	(void)state;
+	keys_make_identity(keys);
+	keys_make_psk(keys);
+	keys->peers.count = 3;
+	assert_false(sodium_is_zero(keys->psk, sizeof keys->psk));
+	enum keys_mode mode = keys->mode;
+	keys_forget(keys);
+	assert_true(sodium_is_zero(keys->psk, sizeof keys->psk));
+	assert_true(sodium_is_zero(keys->secret, sizeof keys->secret));
+	assert_true(keys->mode == mode && keys->peers.count == 3);
+	keys->peers.count = 0;
+	keys_forget(NULL);
+}
+
 int main(void)
 {
 	if (sodium_init() < 0)
@@ -672,6 +688,7 @@ int main(void)
 		TEST(nothing_is_overwritten),
 		TEST(a_write_that_fails),
 		TEST(no_core_files),
+		TEST(forgotten),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
