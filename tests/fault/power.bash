@@ -91,6 +91,8 @@ disk_again() {
 # RECV_PID and RECV_ADDR; the address is empty when it ended before it listened.
 recv_under() {
 	rm -f port recv.json
+	# the search for leaks does not work in a process that is traced
+	(($# == 0)) || set -- env ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" "$@"
 	# shellcheck disable=SC2086 # words
 	start recv "$@" "$HAUL" recv --listen=127.0.0.1:0 --port-file=port --once --json=recv.json --reconnect=0s \
 		${RECV_ARGS-} ${target:-$mnt/dst}
