@@ -488,6 +488,8 @@ static enum haul_rc check_send(struct parse *p)
 	if ((cfg->name || cfg->stream_size != SIZE_UNSET) && !cfg->from_cmd && o->source_count != 1)
 		return WRONG(p, cfg->name ? "--name" : "--size", "is for one stream, but there are %zu SRCs",
 			     o->source_count);
+	if (cfg->stream_size != SIZE_UNSET && !cfg->from_cmd && strcmp(o->operands[0], "-") != 0)
+		return WRONG(p, "--size", "is for a stream: - or --from-cmd");
 	if (cfg->chunk < CHUNK_MIN || cfg->chunk > CHUNK_MAX)
 		return WRONG(p, "--chunk", "must be from 4k to 4M");
 	if (o->given[OPTION_lock_wait] && !cfg->lock_file)

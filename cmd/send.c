@@ -10,6 +10,7 @@
 #include "cmd/subcommands.h"
 #include "lib/entropy.h"
 #include "lib/lockfile.h"
+#include "lib/operand.h"
 #include "lib/porter.h"
 #include "lib/sender.h"
 #include "lib/serve.h"
@@ -132,6 +133,20 @@ static int wait_for_receiver(struct options *o, struct haul_err *err)
 	return serve_at(&serve, err);
 }
 
+/* What arrives under one name would be one file in the end, and with --remove-source-files the others gone. */
+static enum haul_rc check_names(const struct options *o, struct haul_err *err)
+{
+	size_t earlier = 0, i = operand_clash(o->cfg.chdir_to, o->operands, o->source_count, &earlier);
+	if (i < o->source_count)
+		return haul_fail(err, HAUL_USAGE, 0, o->operands[i], "arrives under the same name as %s",
+				 o->operands[earlier]);
+	for (i = 0; o->cfg.remove_source_files && o->source_count > 1 && i < o->source_count; i++)
+		if (operand_is_content(o->operands[i]))
+			return haul_fail(err, HAUL_USAGE, 0, o->operands[i],
+					 "with --remove-source-files what is in a directory is sent alone");
+	return HAUL_OK;
+}
+
 int send_main(int argc, char **argv)
 {
 	struct options o;
@@ -141,7 +156,7 @@ int send_main(int argc, char **argv)
 		if (o.help) {
 			help_subcommand(stdout, CMD_SEND);
 			status = 0;
-		} else if (keyopts_load(&o, &err) == HAUL_OK) {
+		} else if (check_names(&o, &err) == HAUL_OK && keyopts_load(&o, &err) == HAUL_OK) {
 			status = o.peer ? push(&o, &err) : wait_for_receiver(&o, &err);
 		}
 	}

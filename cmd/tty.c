@@ -319,7 +319,6 @@ static void on_dry_run(const struct event *ev)
 	add(&l, "would send %" PRIu64 " file%s, ", ev->u.plan.files, ev->u.plan.files == 1 ? "" : "s");
 	add_size(&l, ev->u.plan.bytes);
 	printf("%s (%" PRIu64 " bytes)\n", l.text, ev->u.plan.bytes);
-	fflush(stdout);
 }
 
 void tty_event(void *ctx, const struct event *ev)

@@ -162,6 +162,14 @@ static enum haul_rc end_by_clock(struct engine *e, enum haul_rc rc, const char *
 	return engine_abort(e, &err);
 }
 
+static void never_connected(struct engine *e)
+{
+	char why[128];
+	snprintf(why, sizeof why, "could not connect: %s",
+		 *e->last_cause ? e->last_cause : "nobody answered in time");
+	end_by_clock(e, HAUL_CONNECT, why);
+}
+
 /* ---- signals ---- */
 
 static void interrupted(struct engine *e, int signal)
@@ -419,7 +427,7 @@ static void act_on_clock(struct engine *e)
 			end_by_clock(e, HAUL_LINK_LOST,
 				     "link lost and not regained; run the same command again to continue");
 		else
-			end_by_clock(e, HAUL_CONNECT, "could not connect: nobody answered in time");
+			never_connected(e);
 		return;
 	case LINK_NO_CREDIT:
 		end_by_clock(e, HAUL_IDLE, "the receiver took nothing for too long (--credit-wait)");

@@ -103,7 +103,8 @@ struct engine {
 	uint64_t redial_at;
 	struct backoff backoff;
 	uint64_t acked_at_loss;
-	unsigned barren; /* connections in a row that ended in damage and moved nothing */
+	unsigned barren;     /* connections in a row that ended in damage and moved nothing */
+	char last_cause[96]; /* why the last attempt failed, for the last words */
 	bool resuming;
 	uint64_t replayed_before;
 

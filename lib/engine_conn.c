@@ -71,6 +71,8 @@ void engine_conn_lost(struct engine *e, const char *cause, const char *side)
 		ev.u.disconnect.cause = cause;
 		ev.u.disconnect.side = side;
 	} else {
+		if (cause != e->last_cause)
+			snprintf(e->last_cause, sizeof e->last_cause, "%s", cause);
 		ev.u.retry.cause = cause;
 		ev.u.retry.attempt = e->backoff.attempts;
 		ev.u.retry.delay_ms = delay;

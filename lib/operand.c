@@ -46,3 +46,57 @@ void operand_subject(const char *text, const char *below, char *out, size_t cap)
 	else
 		snprintf(out, cap, "%s", text);
 }
+
+bool operand_is_content(const char *text)
+{
+	size_t n = strlen(text);
+	while (n > 1 && text[n - 1] == '/')
+		n--;
+	return n && text[n - 1] == '.' && (n == 1 || text[n - 2] == '/');
+}
+
+/* The name a SRC arrives under, the caller's; NULL when it has none, or none that can be told. */
+static char *arrival_name(const char *chdir_to, const char *text)
+{
+	struct operand op;
+	char *name = NULL;
+	if (operand_is_content(text) || strcmp(text, "-") == 0)
+		return NULL;
+	if (operand_parse(text, &op))
+		name = strcmp(op.name, "..") == 0 ? operand_real_name(chdir_to, text) : strdup(op.name);
+	operand_free(&op);
+	return name;
+}
+
+struct arrival {
+	char *name;
+	size_t index;
+};
+
+static int by_name(const void *a, const void *b)
+{
+	const struct arrival *x = a, *y = b;
+	int c = strcmp(x->name, y->name);
+	return c ? c : x->index < y->index ? -1 : 1;
+}
+
+size_t operand_clash(const char *chdir_to, const char *const *texts, size_t count, size_t *earlier)
+{
+	struct arrival *all = calloc(count + 1, sizeof *all);
+	size_t n = 0, clash = count;
+	for (size_t i = 0; all && i < count; i++)
+		if ((all[n].name = arrival_name(chdir_to, texts[i])))
+			all[n++].index = i;
+	if (n)
+		qsort(all, n, sizeof *all, by_name);
+	for (size_t i = 1; i < n; i++) {
+		if (strcmp(all[i - 1].name, all[i].name) != 0 || all[i].index >= clash)
+			continue;
+		*earlier = all[i - 1].index;
+		clash = all[i].index;
+	}
+	for (size_t i = 0; i < n; i++)
+		free(all[i].name);
+	free(all);
+	return clash;
+}

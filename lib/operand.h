@@ -20,6 +20,12 @@ void operand_free(struct operand *op);
  * the root. A relative text is looked up below chdir_to. */
 char *operand_real_name(const char *chdir_to, const char *text);
 
+/* The first SRC that would arrive under the name of an earlier one, its index; *earlier is the other's. count when
+ * there is none, or no memory to tell. SRC/. has no name of its own. */
+size_t operand_clash(const char *chdir_to, const char *const *texts, size_t count, size_t *earlier);
+/* Does this SRC send what is in a directory, and not the directory: SRC/. */
+bool operand_is_content(const char *text);
+
 /* What a message calls a thing: SRC as typed, then the path below it ("" for SRC itself). */
 void operand_subject(const char *text, const char *below, char *out, size_t cap);
 

@@ -400,6 +400,11 @@ static void tear_down(struct sender *s)
 	walk_free(s->walk);
 }
 
+static const char *subject_of(const struct haul_err *err)
+{
+	return err->subject[0] ? err->subject : NULL;
+}
+
 /* A run that went to its end may still have left single files behind. */
 static void judge(struct sender *s, struct session_outcome *out)
 {
@@ -408,17 +413,19 @@ static void judge(struct sender *s, struct session_outcome *out)
 	if (s->stopped)
 		out->err = s->stop;
 	else if (s->refused && s->refused == s->m->failed && s->offered_files == 1)
-		haul_fail(&out->err, HAUL_POLICY, 0, NULL, "refused by the receiver's policy");
+		haul_fail(&out->err, HAUL_POLICY, 0, subject_of(&s->first_bad),
+			  "refused by the receiver's policy");
 	else if (s->unreadable && s->unreadable == s->offered_entries)
 		haul_fail(&out->err, HAUL_NO_SOURCE, s->why_unreadable, s->set.sources[0], "cannot be read");
 	else if (s->busy && s->busy == s->m->failed)
 		haul_fail(&out->err, HAUL_BUSY, 0, NULL, "another sender sends to the same file now");
 	else if (s->worst != HAUL_OK)
-		haul_fail(&out->err, s->worst, 0, NULL,
-			  "%s: %llu failed, %llu vanished, %llu changed, %llu committed",
-			  haul_rc_text(s->worst), (unsigned long long)s->m->failed,
-			  (unsigned long long)s->m->vanished, (unsigned long long)s->m->changed,
-			  (unsigned long long)s->m->files);
+		haul_fail(&out->err, s->worst, 0, subject_of(&s->first_bad),
+			  "%s%s%s; %llu failed, %llu vanished, %llu changed, %llu committed",
+			  s->first_bad.rc ? s->first_bad.why : haul_rc_text(s->worst),
+			  s->first_bad.sys ? ": " : "", s->first_bad.sys ? strerror(s->first_bad.sys) : "",
+			  (unsigned long long)s->m->failed, (unsigned long long)s->m->vanished,
+			  (unsigned long long)s->m->changed, (unsigned long long)s->m->files);
 }
 
 enum haul_rc sender_run(const struct sender_setup *setup, struct session_outcome *out)

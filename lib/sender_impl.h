@@ -78,9 +78,10 @@ struct sender {
 	struct haul_err stop;
 	uint64_t would_files, would_bytes; /* --dry-run */
 	uint64_t offered_files, offered_entries;
-	enum haul_rc worst;	/* of single files: PARTIAL, CHANGED, DIGEST or POLICY */
-	uint64_t refused, busy; /* failed files: by policy, because another sender sends them now */
-	uint64_t unreadable;	/* files that could be listed but not read */
+	enum haul_rc worst;	   /* of single files: PARTIAL, CHANGED, DIGEST or POLICY */
+	struct haul_err first_bad; /* the first file that failed, vanished or changed */
+	uint64_t refused, busy;	   /* failed files: by policy, because another sender sends them now */
+	uint64_t unreadable;	   /* files that could be listed but not read */
 	int why_unreadable;
 };
 

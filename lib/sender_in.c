@@ -11,6 +11,13 @@
 
 /* ---- events ---- */
 
+/* The first thing that went wrong is what the last words name. */
+static void note_first(struct sender *s, const char *path, enum file_state state, int sys, const char *why)
+{
+	if (state == FILE_FAILED || state == FILE_VANISHED || state == FILE_CHANGED)
+		haul_fail(&s->first_bad, HAUL_PARTIAL, sys, path, "%s", why ? why : "failed");
+}
+
 static void file_event(struct sender *s, const struct source_file *f, enum file_state state, int sys,
 		       const char *why)
 {
@@ -21,6 +28,7 @@ static void file_event(struct sender *s, const struct source_file *f, enum file_
 	ev.u.file.state = state;
 	ev.u.file.sys = sys;
 	ev.u.file.why = why;
+	note_first(s, f->path, state, sys, why);
 	event_emit(s->set.bus, &ev);
 }
 
@@ -32,6 +40,7 @@ void sender_problem_event(struct sender *s, const struct haul_err *p, enum file_
 	ev.u.file.state = state;
 	ev.u.file.sys = p->sys;
 	ev.u.file.why = p->why;
+	note_first(s, p->subject, state, p->sys, p->why);
 	event_emit(s->set.bus, &ev);
 }
 

@@ -197,6 +197,22 @@ same_after() {
 	clean dst
 }
 
+@test "two SRCs of one name: a usage error, nothing is sent or removed" {
+	mkdir -p a b
+	echo first >a/x
+	echo second >b/x
+	start_recv dst
+	run "$HAUL" send --remove-source-files a/x b/x "$RECV_ADDR"
+	[ "$status" -eq 1 ]
+	[ "$output" = "haul: b/x: arrives under the same name as a/x" ]
+	[ "$(<a/x)" = first ]
+	run "$HAUL" send --remove-source-files a/. b/. "$RECV_ADDR"
+	[ "$status" -eq 1 ]
+	[ ! -e dst/x ]
+	"$HAUL" send a b "$RECV_ADDR"
+	[ "$(<dst/b/x)" = second ]
+}
+
 @test "--remove-source-files: what is safe at the receiver goes, directories stay" {
 	newer_and_older
 	mkdir src/dir
