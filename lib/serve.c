@@ -448,7 +448,7 @@ static int block_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static int serve_many(const struct serve_setup *setup, int listen_fd, struct haul_err *err)
+static int serve_many(const struct serve_setup *setup, int listen_fd, int signal_fd, struct haul_err *err)
 {
 	struct server *s = calloc(1, sizeof *s);
 	if (!s) {
@@ -459,7 +459,7 @@ static int serve_many(const struct serve_setup *setup, int listen_fd, struct hau
 	s->listen_fd = listen_fd;
 	s->hello = handoff_hello();
 	s->by_code = auth_is_code(setup->cfg->auth);
-	s->signal_fd = block_signals();
+	s->signal_fd = signal_fd;
 	while (!s->done && !(s->signal && !s->children))
 		turn(s);
 	close_all(s);
@@ -543,13 +543,13 @@ static int serve_single(const struct serve_setup *setup, struct conn conn, struc
 	return status;
 }
 
-static int serve_confined(const struct serve_setup *setup, const struct endpoint *ep, int fd,
+static int serve_confined(const struct serve_setup *setup, const struct endpoint *ep, int fd, int signal_fd,
 			  struct haul_err *err)
 {
 	if (confine(setup, ep, err) != HAUL_OK)
 		return -1;
 	notify_systemd("READY=1");
-	int status = serve_many(setup, fd, err);
+	int status = serve_many(setup, fd, signal_fd, err);
 	notify_systemd("STOPPING=1");
 	return status;
 }
@@ -573,8 +573,10 @@ int serve_at(const struct serve_setup *setup, struct haul_err *err)
 		else if (confine(setup, &ep, err) == HAUL_OK)
 			status = serve_single(setup, conn, err);
 	} else if ((fd = endpoint_listen(&ep, &bound, err)) >= 0) {
+		/* whoever reads the port file may send a signal at once */
+		int signal_fd = block_signals();
 		if (!cfg->port_file || port_file_write(cfg->port_file, bound, err) == HAUL_OK)
-			status = serve_confined(setup, &ep, fd, err);
+			status = serve_confined(setup, &ep, fd, signal_fd, err);
 		endpoint_unlisten(&ep, fd);
 	}
 	free(bound);

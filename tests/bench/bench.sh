@@ -369,7 +369,7 @@ interrupt_at_nine_tenths() {
 	local chunks=$((resume_mb * 9 / 10)) journal sender i
 	rm -rf "$dest" && mkdir -p "$dest"
 	new_receiver || return
-	send_haul -q -z none --reconnect=100ms --bwlimit=$((resume_mb / 4 + 1))M &
+	send_haul -q -z none --reconnect=100ms --bwlimit=$((resume_mb / 16 + 1))M &
 	sender=$!
 	for ((i = 0; i < 60000; i++)); do
 		part_has $(((chunks + 16) << 20)) && break

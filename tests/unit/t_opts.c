@@ -184,13 +184,15 @@ static void sizes(void **state)
 static void size_options(void **state)
 {
 	(void)state;
-	SENDS("--window=8M", "--ring", "9M", "--chunk=4k", "--bwlimit=1.5MB/s", "--size=0");
+	SENDS("--window=8M", "--ring", "9M", "--chunk=4k", "--bwlimit=1.5MB/s");
 	assert_int_equal(o.cfg.window, 8 << 20);
 	assert_int_equal(o.cfg.ring, 9 << 20);
 	assert_true(o.cfg.window_set && o.cfg.ring_set);
 	assert_int_equal(o.cfg.chunk, 4096);
 	assert_int_equal(o.cfg.bwlimit, 1500000);
+	assert_int_equal(SEND("--size=0", "-", "host:1"), HAUL_OK);
 	assert_int_equal(o.cfg.stream_size, 0);
+	refused(SEND("--size=5", "src", "host:1"), "--size", "is for a stream");
 	RECVS("--quota=1G");
 	assert_int_equal(o.cfg.quota, 1 << 30);
 	SEND_REFUSES("--window", "0 is not unlimited", "--window=0");
