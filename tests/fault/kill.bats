@@ -44,7 +44,7 @@ receiver_on() { # ADDR ARGS...: a receiver on a port that a dead one has left
 		0) kill -9 "$PID" ;;
 		1) kill -9 "$RECV_PID" ;;
 		2) kill -9 "$PID" "$RECV_PID" ;;
-		esac
+		esac 2>/dev/null || true # it may have ended by itself
 		kills=$((kills + 1))
 		kill -9 "$PID" 2>/dev/null || true
 		reap "$PID"
