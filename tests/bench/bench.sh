@@ -133,15 +133,15 @@ send_rsync() { send rsync -a "$@" "$data/$set" "rsync://127.0.0.1:$port/m/"; }
 # name | group | kind of process that must be there | receiver | sender; the sender is timed
 contenders() {
 	cat <<-'END'
-		haul -z none, --sync=none|plain|haul|recv_haul --sync=none|send_haul -z none
+		haul -z none|plain|haul|recv_haul|send_haul -z none
 		tar, nc|plain|tar nc|recv_tar|send tar c -C "$data" "$set" '|' send nc -N 127.0.0.1 "$port"
 		rsync daemon|plain|rsync|recv_rsync|send_rsync
 		cp (limit)|plain|cp|:|send cp -a "$data/$set" "$dest/"
-		haul -z 1, --sync=none|zstd 1|haul|recv_haul --sync=none|send_haul -z 1
+		haul -z 1|zstd 1|haul|recv_haul|send_haul -z 1
 		tar, zstd -1, nc|zstd 1|tar zstd nc|recv_tar zstd -dc|send tar c -C "$data" "$set" '|' send zstd -1 -c '|' send nc -N 127.0.0.1 "$port"
 		rsync daemon -z zstd 1|zstd 1|rsync|recv_rsync|send_rsync -z --compress-choice=zstd --compress-level=1
 		haul (defaults)|durable|haul|recv_haul|send_haul
-		haul -z none, --sync=batch|durable|haul|recv_haul --sync=batch|send_haul -z none
+		haul -z none, --sync=none|unsynced|haul|recv_haul --sync=none|send_haul -z none
 		rsync daemon --fsync|durable|rsync|recv_rsync|send_rsync --fsync
 	END
 }
