@@ -116,8 +116,7 @@ static void mistyped(void **state)
 					   "000-000-0000",
 					   "000 000 00u",
 					   "000.000.000",
-					   "\xc3\xa4"
-					   "00-000-000"};
+					   "\303\24400-000-000"};
 	for (unsigned i = 0; i < COUNT(none); i++)
 		no_code(none[i], strlen(none[i]));
 	no_code("0000\0"
