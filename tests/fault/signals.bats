@@ -151,11 +151,11 @@ full_pipe() {
 @test "a standard error that is full and that nobody reads holds nothing up" {
 	random_file big "$SIZE"
 	full_pipe 7
-	"$HAUL" recv --listen=127.0.0.1:0 --port-file=port -v --progress=plain --once dst 2>&7 3>&- &
+	"$HAUL" recv --listen=127.0.0.1:0 --port-file=port --grace=1s -v --progress=plain --once dst 2>&7 3>&- &
 	local receiver=$!
 	started+=("$receiver")
 	await test -s port
-	timeout 20 "$HAUL" send -v --progress=plain --json -z none big "$(<port)" 2>&7
+	timeout 20 "$HAUL" send --grace=1s -v --progress=plain --json -z none big "$(<port)" 2>&7
 	reap "$receiver" 0
 	same_bytes big dst/big
 }
