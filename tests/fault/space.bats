@@ -187,6 +187,29 @@ begin_large() {
 	same_bytes middle dst/middle
 }
 
+# No file system here has quotas of its own: the kernel's answer is put in its mouth, from some write on.
+@test "over quota (EDQUOT) in mid-transfer: 13 and its name, what was written counts, only the rest is sent" {
+	random_file large $((24 << 20))
+	mkdir dst
+	local options=${ASAN_OPTIONS-} kept
+	export ASAN_OPTIONS=$options:detect_leaks=0 # does not work in a process that is traced
+	start_on recv recv.port strace -f -qq -o trace -e trace=pwrite64 -e 'inject=pwrite64:error=EDQUOT:when=70+' \
+		"$HAUL" recv --listen=127.0.0.1:0 --port-file=recv.port --once dst
+	ASAN_OPTIONS=$options RECV_PID=$PID RECV_ADDR=$ADDR
+	push 13 -z none --chunk=64k large
+	one_line send.err 'quota'
+	reap "$RECV_PID" 13
+	grep -q INJECTED trace
+	[ ! -e dst/large ]
+	kept=$((($(stat -c %s dst/.haul/*.j) - 192) / 64 * 65536))
+	[ "$kept" -gt 0 ]
+	start_recv dst
+	push 0 -z none --chunk=64k large
+	same_bytes large dst/large
+	done_is send.json "bytes=$(((24 << 20) - kept))"
+	clean dst
+}
+
 # A kernel that meets an error in the file system makes it read-only at once, under open files too.
 break_disk() {
 	local dev
