@@ -72,6 +72,12 @@ static void name_it(struct partial *p, const struct journal_header *h)
 	snprintf(p->journal, sizeof p->journal, "%.40s.j", base);
 }
 
+static void raise_top(struct partial *p, const struct journal_record *r)
+{
+	if (r->type == JOURNAL_CHUNK && r->offset + r->length > p->top)
+		p->top = r->offset + r->length;
+}
+
 /* What a record says becomes part of the map, if it fits this version of the file. */
 static void take_record(struct partial *p, struct chunk_map *map, const struct journal_record *r)
 {
@@ -89,6 +95,7 @@ static void take_record(struct partial *p, struct chunk_map *map, const struct j
 	map->have += map->state[i] == CHUNK_ABSENT;
 	map->state[i] = CHUNK_HAVE;
 	memcpy(map->digest[i], r->digest, DIGEST_BYTES);
+	raise_top(p, r);
 }
 
 /* 0, -ENOENT when it is no journal, or -errno. */
@@ -378,11 +385,8 @@ out:
 
 /* ---- recording ---- */
 
-int partial_checkpoint(struct root *root, struct partial *p, const struct journal_record *records,
-		       size_t count, bool sync)
+static int append(struct partial *p, const struct journal_record *records, size_t count, bool sync)
 {
-	if (sync && fdatasync(p->fd) < 0)
-		return -errno;
 	int rc = 0;
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		uint8_t b[JOURNAL_RECORD_BYTES];
@@ -395,9 +399,31 @@ int partial_checkpoint(struct root *root, struct partial *p, const struct journa
 		if (rc == 0) {
 			p->seq++;
 			p->end += sizeof b;
+			raise_top(p, &r);
 		}
 	}
-	if (rc == 0 && sync && fdatasync(p->jfd) < 0)
+	return rc;
+}
+
+/* Not every file system can keep a place for records. Then the last chunk gives its own to those of the
+ * others: it comes again, they need not. */
+static bool gave_way(const struct partial *p, const struct journal_record *last, int rc)
+{
+	return (rc == -ENOSPC || rc == -EDQUOT) && last->type == JOURNAL_CHUNK && last->offset >= p->top &&
+	       ftruncate(p->fd, (off_t)last->offset) == 0;
+}
+
+int partial_checkpoint(struct root *root, struct partial *p, const struct journal_record *records,
+		       size_t count, bool sync)
+{
+	if (sync && fdatasync(p->fd) < 0)
+		return -errno;
+	uint64_t before = p->seq;
+	int rc = append(p, records, count, sync);
+	size_t done = (size_t)(p->seq - before);
+	if (rc < 0 && count > done + 1 && gave_way(p, &records[count - 1], rc))
+		append(p, records + done, count - done - 1, sync);
+	if (sync && p->seq > before && fdatasync(p->jfd) < 0 && rc == 0)
 		rc = -errno;
 	if (rc == 0 && sync && !p->dir_synced) {
 		rc = sync_state_dir(root);

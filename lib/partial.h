@@ -52,6 +52,7 @@ struct partial {
 	int fd, jfd;
 	struct journal_header head;
 	uint64_t seq, end; /* next record's number and place */
+	uint64_t top;	   /* no chunk is recorded beyond it */
 	bool resumed;	   /* there was something of it */
 	bool dir_synced;
 	/* of a stream, from its last LINK record */
@@ -85,7 +86,7 @@ int partial_find_stream(struct root *root, const uint8_t session[static 16], str
 int partial_peek(int jfd, struct journal_header *head, uint64_t *recorded);
 
 /* Makes it survive: syncs the data (unless sync is false), then appends records. 0 or -errno; after a failed
- * sync nothing was recorded. */
+ * sync nothing was recorded, after a failed append (no space) what still could be. */
 int partial_checkpoint(struct root *root, struct partial *p, const struct journal_record *records,
 		       size_t count, bool sync);
 

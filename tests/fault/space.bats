@@ -187,26 +187,46 @@ begin_large() {
 	same_bytes middle dst/middle
 }
 
-# No file system here has quotas of its own: the kernel's answer is put in its mouth, from some write on.
+# No file system here has quotas of its own: the kernel's answer is put in its mouth.
+# recv_over_quota STRACE_ARGS...: a receiver of one session into dst
+recv_over_quota() {
+	local options=${ASAN_OPTIONS-}
+	export ASAN_OPTIONS=$options:detect_leaks=0 # does not work in a process that is traced
+	start_on recv recv.port strace -f -qq -o trace -e trace=pwrite64 "$@" \
+		"$HAUL" recv --listen=127.0.0.1:0 --port-file=recv.port --once dst || return
+	ASAN_OPTIONS=$options RECV_PID=$PID RECV_ADDR=$ADDR
+}
+
+# kept: the bytes that the journal of dst/large has records of, in chunks of 64 KiB
+kept() {
+	echo $((($(stat -c %s dst/.haul/*.j) - 192) / 64 * 65536))
+}
+
 @test "over quota (EDQUOT) in mid-transfer: 13 and its name, what was written counts, only the rest is sent" {
+	local first second
 	random_file large $((24 << 20))
 	mkdir dst
-	local options=${ASAN_OPTIONS-} kept
-	export ASAN_OPTIONS=$options:detect_leaks=0 # does not work in a process that is traced
-	start_on recv recv.port strace -f -qq -o trace -e trace=pwrite64 -e 'inject=pwrite64:error=EDQUOT:when=70+' \
-		"$HAUL" recv --listen=127.0.0.1:0 --port-file=recv.port --once dst
-	ASAN_OPTIONS=$options RECV_PID=$PID RECV_ADDR=$ADDR
+	recv_over_quota -e 'inject=pwrite64:error=EDQUOT:when=70+'
 	push 13 -z none --chunk=64k large
 	one_line send.err 'quota'
 	reap "$RECV_PID" 13
 	grep -q INJECTED trace
 	[ ! -e dst/large ]
-	kept=$((($(stat -c %s dst/.haul/*.j) - 192) / 64 * 65536))
-	[ "$kept" -gt 0 ]
+	first=$(kept)
+	[ "$first" -gt 0 ]
+
+	# the journal's turn: there is no room for the third record of a checkpoint
+	recv_over_quota -P "$(echo dst/.haul/*.j)" -e 'inject=pwrite64:error=EDQUOT:when=3'
+	push 13 -z none --chunk=64k --bwlimit=4M large
+	reap "$RECV_PID" 13
+	grep -q INJECTED trace
+	second=$(kept)
+	[ "$second" -gt $((first + 3 * 65536)) ]
+
 	start_recv dst
 	push 0 -z none --chunk=64k large
 	same_bytes large dst/large
-	done_is send.json "bytes=$(((24 << 20) - kept))"
+	done_is send.json "bytes=$(((24 << 20) - second))"
 	clean dst
 }
 
