@@ -9,7 +9,7 @@
  *   status       what is unfinished in a directory
  *   key keyopts  making and showing keys; the options that name them
  *   coded        codes, shown and asked for
- *   opts         the option table (opts.def) and its parser
+ *   opts setters the option table (opts.def), its parser, a setter for each kind of option
  *   words        splitting and comparing words
  *   help         help texts, generated from the tables
  *   complete     shell completions and the OPTIONS of the man page, generated likewise
