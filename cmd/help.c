@@ -75,7 +75,7 @@ static const char events_text[] =
 	"    type  t (seconds since the start)  ts (RFC 3339, UTC)  id (session)\n"
 	"and by type:\n"
 	"    hello       role version mode\n"
-	"    plan        files bytes final\n"
+	"    plan        files bytes strays final\n"
 	"    state       from to why\n"
 	"    connect     peer attempt\n"
 	"    retry       cause attempt delay_ms\n"
@@ -83,6 +83,7 @@ static const char events_text[] =
 	"    resume      from replayed_bytes verified\n"
 	"    file        path path_b64? size errno? why?\n"
 	"                state: committed skipped failed vanished changed\n"
+	"                deleted; of a dry run: planned, stray (would be deleted)\n"
 	"    progress    bytes wire wire_in acked total total_final rate level\n"
 	"                blocked: none source cpu link credit disk\n"
 	"    pressure    on since_ms\n"
@@ -91,8 +92,8 @@ static const char events_text[] =
 	"    warn        text subject?\n"
 	"    error       code reason side terminal again path? also?\n"
 	"    done        exit class files bytes wire wire_in skipped failed vanished\n"
-	"                changed entries skipped_bytes reconnects resent_bytes dup_bytes\n"
-	"                seconds; always the last line\n";
+	"                changed deleted entries skipped_bytes reconnects resent_bytes\n"
+	"                dup_bytes seconds; always the last line\n";
 
 static const char addresses_text[] =
 	"DEST of send and FROM of recv, the side that dials:\n"

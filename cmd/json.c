@@ -207,6 +207,7 @@ static void done_members(struct text *t, const struct event *ev)
 	number(t, "failed", m->failed);
 	number(t, "vanished", m->vanished);
 	number(t, "changed", m->changed);
+	number(t, "deleted", m->deleted);
 	number(t, "entries", m->entries);
 	number(t, "skipped_bytes", m->skipped_bytes);
 	number(t, "kept_bytes", m->kept_bytes);
@@ -229,6 +230,7 @@ static void members(struct text *t, const struct event *ev)
 	case EV_PLAN:
 		number(t, "files", ev->u.plan.files);
 		number(t, "bytes", ev->u.plan.bytes);
+		number(t, "strays", ev->u.plan.strays);
 		boolean(t, "final", ev->u.plan.final);
 		break;
 	case EV_STATE:

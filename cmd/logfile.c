@@ -81,7 +81,7 @@ static const char *level_of(const struct event *ev, int verbose)
 	case EV_WARN:
 		return "warn";
 	case EV_FILE:
-		if (ev->u.file.state == FILE_COMMITTED)
+		if (ev->u.file.state == FILE_COMMITTED || ev->u.file.state == FILE_DELETED)
 			return "info";
 		if (ev->u.file.state == FILE_SKIPPED)
 			return verbose >= 1 ? "info" : NULL;
@@ -142,6 +142,8 @@ static void add_done(struct line *l, const struct event *ev)
 	    " skipped, %" PRIu64 " failed, %" PRIu64 " reconnects, %.3f s",
 	    ev->u.done.status, m->files, m->bytes, m->wire_out > m->wire_in ? m->wire_out : m->wire_in,
 	    m->skipped, m->failed, m->reconnects, ev->u.done.seconds);
+	if (m->deleted)
+		add(l, ", %" PRIu64 " deleted", m->deleted);
 	if (ev->u.done.status == 0 && m->files && !m->durable)
 		add(l, ", not forced to stable storage");
 }

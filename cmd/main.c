@@ -21,6 +21,7 @@
  *   units        numbers as the user writes them
  *   engine engine_conn   the wire thread: one poll loop; dialling, attaching, losing connections
  *   sender sender_offer sender_jobs sender_in    one role: scan and offer; read and send; answers
+ *   sender_delete receiver_delete    --delete at either end: guard, removal
  *   receiver receiver_in receiver_jobs receiver_commit    the other: what comes; work; results
  *   sender_impl receiver_impl    what the files of a role share
  *   serve strangers handoff      the listener with its sessions; who has not said who he is; passing him on
@@ -31,6 +32,7 @@
  *   partial journal holder boot  large files across runs: the bytes, what is known, whose they are, since when
  *   inventory sweep      what lies in the state directory; what nobody wants any more
  *   root dircache place  the destination: all paths beneath it; open directories; final names
+ *   kept strays          what was offered; what is there and was not
  *   beneath bytes        opening names from elsewhere without leaving a directory; reading and writing
  *   codec governor digest        zstd per chunk; the level; XXH3-128 of content
  *   endpoint dial listen conn command    addresses; making connections; child processes

@@ -252,6 +252,8 @@ static enum haul_rc check_send(struct parse *p)
 			     o->source_count);
 	if (cfg->stream_size != SIZE_UNSET && !cfg->from_cmd && strcmp(o->operands[0], "-") != 0)
 		return WRONG(p, "--size", "is for a stream: - or --from-cmd");
+	if (cfg->delete_strays && (cfg->from_cmd || stdins))
+		return WRONG(p, "--delete", "is for files: a stream leaves nothing to delete");
 	if (cfg->chunk < CHUNK_MIN || cfg->chunk > CHUNK_MAX)
 		return WRONG(p, "--chunk", "must be from 4k to 4M");
 	if (o->given[OPTION_lock_wait] && !cfg->lock_file)

@@ -26,6 +26,7 @@ struct prom {
 	X(entries_failed, failed, "Entries that failed")                                                     \
 	X(files_vanished, vanished, "Files that vanished while the source was read")                         \
 	X(files_changed, changed, "Files that changed while they were read")                                 \
+	X(entries_deleted, deleted, "Entries removed at the receiver")                                       \
 	X(entries, entries, "Entries of any type")                                                           \
 	X(bytes, bytes, "Raw bytes of file content moved")                                                   \
 	X(skipped_bytes, skipped_bytes, "Raw bytes that were there already")                                 \

@@ -204,6 +204,34 @@ static enum haul_rc set_overload(struct parse *p, const struct option_row *row, 
 	return HAUL_OK;
 }
 
+/* N, P% or both; what is not said stays as it was. */
+static enum haul_rc set_max_delete(struct parse *p, const struct option_row *row, const char *value)
+{
+	struct haul_config *cfg = &p->o->cfg;
+	char text[64] = "", *number = text, *percent = NULL;
+	size_t n = strlen(value);
+	unsigned most = 0, share = 0;
+	if (n < sizeof text)
+		memcpy(text, value, n + 1);
+	if (n && n < sizeof text && text[n - 1] == '%') {
+		text[n - 1] = '\0';
+		percent = strchr(text, ',');
+		number = percent ? text : NULL;
+		if (percent)
+			*percent++ = '\0';
+		else
+			percent = text;
+	}
+	if ((number && !units_count(number, &most)) || (percent && !units_count(percent, &share)) ||
+	    share > 100)
+		return BAD(p, "%s is not %s (like 5000, 50%%, 5000,50%%)", value, row->metavar);
+	if (number)
+		cfg->max_delete = most;
+	if (percent)
+		cfg->max_delete_percent = share;
+	return HAUL_OK;
+}
+
 static const struct {
 	enum option_arg arg;
 	setter_fn *set;
@@ -227,6 +255,7 @@ static const struct {
 	[OPT_DELAYS] = {ARG_VALUE, set_delays},
 	[OPT_OVERLOAD] = {ARG_VALUE, set_overload},
 	[OPT_PROGRESS] = {ARG_OPTIONAL, set_progress},
+	[OPT_MAX_DELETE] = {ARG_VALUE, set_max_delete},
 };
 
 enum option_arg option_arg(const struct option_row *row)

@@ -181,14 +181,21 @@ static void on_progress(struct tty *t, const struct event *ev)
 static void on_file(struct tty *t, const struct event *ev)
 {
 	enum file_state state = ev->u.file.state;
-	bool good = state == FILE_COMMITTED || state == FILE_PLANNED, bad = !good && state != FILE_SKIPPED;
-	int from = state == FILE_COMMITTED ? 1 : state == FILE_SKIPPED ? 2 : t->person || good ? 0 : 1;
+	bool goes = state == FILE_DELETED || state == FILE_STRAY;
+	bool good = goes || state == FILE_COMMITTED || state == FILE_PLANNED;
+	bool bad = !good && state != FILE_SKIPPED;
+	int from = state == FILE_COMMITTED || state == FILE_DELETED ? 1
+		   : state == FILE_SKIPPED			    ? 2
+		   : t->person || good				    ? 0
+								    : 1;
 	struct line l = {.len = 0};
 
 	if (t->cfg->verbose < from)
 		return;
 	if (bad)
 		add(&l, "%shaul: ", t->colour ? "\033[31m" : "");
+	if (goes)
+		add(&l, "deleting ");
 	add_escaped(&l, ev->u.file.path, ev->u.file.path_len);
 	if (!good)
 		add(&l, ": %s", file_state_name(state));
@@ -257,6 +264,7 @@ static void print_summary(struct tty *t, const struct metrics *m, int status, do
 	add_count(&l, "failed", m->failed);
 	add_count(&l, "vanished", m->vanished);
 	add_count(&l, "changed", m->changed);
+	add_count(&l, "deleted", m->deleted);
 	add_count(&l, m->reconnects == 1 ? "reconnect" : "reconnects", m->reconnects);
 	if (status == 0 && m->files && !m->durable)
 		add(&l, "; not forced to stable storage");
@@ -313,12 +321,15 @@ static void on_done(struct tty *t, const struct event *ev)
 }
 
 /* The plan is what was asked for: it goes to standard output. */
-static void on_dry_run(const struct event *ev)
+static void on_dry_run(const struct tty *t, const struct event *ev)
 {
 	struct line l = {.len = 0};
 	add(&l, "would send %" PRIu64 " file%s, ", ev->u.plan.files, ev->u.plan.files == 1 ? "" : "s");
 	add_size(&l, ev->u.plan.bytes);
 	printf("%s (%" PRIu64 " bytes)\n", l.text, ev->u.plan.bytes);
+	if (t->cfg->delete_strays)
+		printf("would delete %" PRIu64 " entr%s\n", ev->u.plan.strays,
+		       ev->u.plan.strays == 1 ? "y" : "ies");
 }
 
 void tty_event(void *ctx, const struct event *ev)
@@ -351,7 +362,7 @@ void tty_event(void *ctx, const struct event *ev)
 		break;
 	case EV_PLAN:
 		if (t->cfg->dry_run)
-			on_dry_run(ev);
+			on_dry_run(t, ev);
 		break;
 	case EV_DONE:
 		on_done(t, ev);

@@ -26,6 +26,8 @@ complete -c haul -n '__fish_seen_subcommand_from send' -l name -x -d 'file name 
 complete -c haul -n '__fish_seen_subcommand_from send' -l size -x -d 'expected length of a stream'
 complete -c haul -n '__fish_seen_subcommand_from send' -l from-cmd -x -d 'send what CMD prints; commit only if it exits 0'
 complete -c haul -n '__fish_seen_subcommand_from send' -l remove-source-files -d 'remove each file once it is safe at the receiver'
+complete -c haul -n '__fish_seen_subcommand_from send' -l delete -d 'at the end delete what the sent directories lack here'
+complete -c haul -n '__fish_seen_subcommand_from send' -l max-delete -x -d 'more than N or P% to delete: delete nothing, exit 25'
 complete -c haul -n '__fish_seen_subcommand_from send' -l vanished -x -a 'warn error ignore' -d 'files that go away while being read'
 complete -c haul -n '__fish_seen_subcommand_from send' -l deadline -x -d 'end after DUR; run again to continue'
 complete -c haul -n '__fish_seen_subcommand_from send' -l lock -d 'one run at a time; the next one exits 75'

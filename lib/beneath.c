@@ -7,10 +7,14 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/seccomp.h"
+
 #define EAGAIN_TRIES 16
+#define NR_FCHMODAT2 452 /* Linux 6.6; the same everywhere */
 
 static const char *component_refused(const char *name, size_t len)
 {
@@ -52,12 +56,12 @@ const char *root_name_refused(const char *path, size_t len)
 	return NULL;
 }
 
-static int try_openat2(int dirfd, const char *path, int flags, unsigned mode)
+static int try_openat2(int dirfd, const char *path, int flags, unsigned mode, uint64_t resolve)
 {
 	struct open_how how = {
 		.flags = (uint64_t)(unsigned)(flags | O_NOFOLLOW | O_CLOEXEC),
 		.mode = mode,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | resolve,
 	};
 	for (int i = 0; i < EAGAIN_TRIES; i++) {
 		long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof how);
@@ -69,14 +73,64 @@ static int try_openat2(int dirfd, const char *path, int flags, unsigned mode)
 	return -errno;
 }
 
-int open_name(int dirfd, const char *name, int flags, unsigned mode)
+static int open_one(int dirfd, const char *name, int flags, unsigned mode, uint64_t resolve)
 {
-	int fd = try_openat2(dirfd, name, flags, mode);
+	int fd = try_openat2(dirfd, name, flags, mode, resolve);
 	/* EPERM is what old container sandboxes answer for a call they do not know */
 	if (fd != -ENOSYS && fd != -EPERM)
 		return fd;
 	fd = openat(dirfd, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
 	return fd < 0 ? -errno : fd;
+}
+
+int open_name(int dirfd, const char *name, int flags, unsigned mode)
+{
+	return open_one(dirfd, name, flags, mode, 0);
+}
+
+int open_dir_here(int dirfd, const char *name)
+{
+	struct stat up, st;
+	int fd = open_one(dirfd, name, O_RDONLY | O_DIRECTORY, 0, RESOLVE_NO_XDEV);
+	if (fd < 0)
+		return fd;
+	/* where there is no openat2 a bind mount of the same file system is not noticed */
+	int rc = fstat(dirfd, &up) != 0 || fstat(fd, &st) != 0 ? -errno : st.st_dev != up.st_dev ? -EXDEV : 0;
+	if (rc == 0)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+/* The mode of a directory that cannot be opened to be read: through an O_PATH descriptor, so that a symlink
+ * put there meanwhile is not followed. Before Linux 6.6 only by the path of that descriptor (glibc does
+ * that), which the sandbox does not let pass. */
+static int chmod_closed(int dirfd, const char *name, mode_t mode)
+{
+	int fd = open_name(dirfd, name, O_PATH | O_DIRECTORY, 0);
+	if (fd < 0)
+		return fd;
+	long rc = syscall(NR_FCHMODAT2, fd, seccomp_this, mode, AT_EMPTY_PATH);
+	int sys = rc == 0 ? 0 : errno;
+	close(fd);
+	if (sys == ENOSYS)
+		sys = fchmodat(dirfd, name, mode, AT_SYMLINK_NOFOLLOW) != 0 ? errno : 0;
+	return -sys;
+}
+
+int open_make_usable(int dirfd, const char *name, const struct stat *st)
+{
+	mode_t mode = (st->st_mode & 07777) | 0700;
+	if ((st->st_mode & 0700) == 0700 || st->st_uid != geteuid())
+		return 0;
+	int fd = open_name(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
+	if (fd == -EACCES)
+		return chmod_closed(dirfd, name, mode);
+	if (fd < 0)
+		return fd;
+	int rc = fchmod(fd, mode) != 0 ? -errno : 0;
+	close(fd);
+	return rc;
 }
 
 /* For kernels and containers without openat2, and for paths longer than the kernel takes at once. */
@@ -101,7 +155,7 @@ static int open_by_steps(int dirfd, const char *path, int flags)
 
 int open_beneath(int dirfd, const char *path, int flags)
 {
-	int fd = try_openat2(dirfd, path, flags, 0);
+	int fd = try_openat2(dirfd, path, flags, 0, 0);
 	if (fd == -ENOSYS || fd == -EPERM || fd == -ENAMETOOLONG || fd == -EAGAIN)
 		return open_by_steps(dirfd, path, flags);
 	return fd;

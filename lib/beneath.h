@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 #define ROOT_PATH_MAX	   4096 /* bytes of a whole relative path, without the NUL */
 #define ROOT_COMPONENT_MAX 255
@@ -26,5 +27,12 @@ int open_beneath(int dirfd, const char *path, int flags);
 /* The same for one name, never followed; mode for O_CREAT, 0 without. Only where there is no openat2 it is
  * openat. */
 int open_name(int dirfd, const char *name, int flags, unsigned mode);
+
+/* A directory to be read, by one name that is not followed. -EXDEV when something else is mounted there. */
+int open_dir_here(int dirfd, const char *name);
+
+/* A directory of ours that lacks u+rwx gets it: an earlier run may have left it read-only. *st is what is
+ * known of it. 0, also when there is nothing to do, or -errno. */
+int open_make_usable(int dirfd, const char *name, const struct stat *st);
 
 #endif

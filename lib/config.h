@@ -56,6 +56,9 @@ struct haul_config {
 	const char *chdir_to; /* -C DIR: where relative SRCs are looked up */
 	const char *rsh, *haul_path;
 	bool remove_source_files;
+	bool delete_strays; /* --delete: what the receiver has and the source has not */
+	uint64_t max_delete;
+	unsigned max_delete_percent;
 	uint64_t deadline_ms; /* DURATION_INF if none */
 	const char *lock_file;
 	uint64_t lock_wait_ms;

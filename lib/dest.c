@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/dest_impl.h"
+#include "lib/entropy.h"
 #include "lib/sweep.h"
 #include "wire/err.h"
 
@@ -42,6 +43,7 @@ enum haul_rc dest_init(struct dest *d, const struct haul_config *cfg, struct blo
 	pthread_mutex_init(&d->mu, NULL);
 	pthread_mutex_init(&d->dirs_mu, NULL);
 	pthread_mutex_init(&d->mark_mu, NULL);
+	kept_init(&d->kept, entropy_u64());
 	memcpy(d->session, session_id, sizeof d->session);
 	d->held_max = claim_descriptors(!cfg->to_cmd);
 	d->umask = umask(0);
@@ -71,6 +73,7 @@ void dest_free(struct dest *d)
 		close(d->dirs_fd);
 	dest_tidy(d);
 	root_close(d->root);
+	kept_free(&d->kept);
 	pthread_mutex_destroy(&d->mark_mu);
 	pthread_mutex_destroy(&d->dirs_mu);
 	pthread_mutex_destroy(&d->mu);

@@ -18,10 +18,22 @@
 #include "lib/codec.h"
 #include "lib/config.h"
 #include "lib/digest.h"
+#include "lib/kept.h"
 #include "lib/partial.h"
 #include "lib/root.h"
 #include "lib/sweep.h"
 #include "wire/frame.h"
+
+/* Flags of BEGIN. */
+enum {
+	BEGIN_DRY_RUN = 1,
+	BEGIN_SKIP_NEWER = 2,
+	BEGIN_SKIP_EXISTING = 4,
+	BEGIN_ONLY_EXISTING = 8,
+	BEGIN_WHOLE_FILES = 16,
+	BEGIN_DELETE = 32,
+	BEGIN_KNOWN = 63,
+};
 
 enum dest_state {
 	DEST_WANTED,	/* nothing of it has come */
@@ -110,6 +122,8 @@ struct dest {
 	bool abandon_streams; /* the session is over: nobody can go on with its stream */
 	/* something was made or changed, or found as a run that died may have left it */
 	atomic_bool unsynced;
+
+	struct kept kept; /* --delete: what was offered */
 
 	uint64_t dirs_failed; /* whose mode or times could not be set */
 	int dirs_fd; /* temporary record of directories whose mode and time are set at the end; -1 none */

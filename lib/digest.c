@@ -38,6 +38,11 @@ void digest_sum_end(const struct digest_sum *sum, uint64_t size, uint8_t out[sta
 	put128(XXH3_128bits(b, sizeof b), out);
 }
 
+uint64_t digest_name(uint64_t seed, const void *p, size_t n)
+{
+	return XXH3_64bits_withSeed(p, n, seed);
+}
+
 uint64_t digest_stamp(const void *p, size_t n)
 {
 	return XXH3_64bits(p, n);

@@ -22,6 +22,9 @@ void digest_chunk(uint64_t seed, const uint8_t *p, size_t n, uint8_t out[static 
 void digest_sum_add(struct digest_sum *sum, uint64_t offset, const uint8_t digest[static DIGEST_BYTES]);
 void digest_sum_end(const struct digest_sum *sum, uint64_t size, uint8_t out[static DIGEST_BYTES]);
 
+/* 64 bits of a name, for a set that lives in this process. */
+uint64_t digest_name(uint64_t seed, const void *p, size_t n);
+
 /* A 64-bit stamp of anything fixed in size (source identity on the wire). */
 uint64_t digest_stamp(const void *p, size_t n);
 

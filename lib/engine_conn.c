@@ -251,7 +251,7 @@ static void open_handshake(struct engine *e)
 		engine_conn_lost(e, "out of memory", "local");
 		return;
 	}
-	struct hello hello = handoff_hello();
+	struct hello hello = handoff_hello(e->set.cfg);
 	struct frame_attach attach = {
 		.role = (uint8_t)e->set.ops->role,
 		.fresh = !e->was_up,

@@ -55,6 +55,7 @@ const char *file_state_name(enum file_state state)
 	static const char *const names[] = {
 		[FILE_COMMITTED] = "committed", [FILE_SKIPPED] = "skipped", [FILE_FAILED] = "failed",
 		[FILE_VANISHED] = "vanished",	[FILE_CHANGED] = "changed", [FILE_PLANNED] = "planned",
+		[FILE_DELETED] = "deleted",	[FILE_STRAY] = "stray",
 	};
 	return (unsigned)state < sizeof names / sizeof *names ? names[state] : "unknown";
 }

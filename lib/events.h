@@ -35,15 +35,25 @@ enum event_type {
 	EV_TYPE_COUNT
 };
 
-/* planned: a dry run would send it */
-enum file_state { FILE_COMMITTED, FILE_SKIPPED, FILE_FAILED, FILE_VANISHED, FILE_CHANGED, FILE_PLANNED };
+/* planned: a dry run would send it; stray: a dry run would delete it */
+enum file_state {
+	FILE_COMMITTED,
+	FILE_SKIPPED,
+	FILE_FAILED,
+	FILE_VANISHED,
+	FILE_CHANGED,
+	FILE_PLANNED,
+	FILE_DELETED,
+	FILE_STRAY
+};
 enum blocked_on { BLOCKED_NONE, BLOCKED_SOURCE, BLOCKED_CPU, BLOCKED_LINK, BLOCKED_CREDIT, BLOCKED_DISK };
 
 /* Numbers that only grow during a session; the source of progress, done and --stats. */
 struct metrics {
 	uint64_t files, skipped, failed, vanished, changed,
-		entries; /* files: committed regular files and streams */
-	uint64_t bytes;	 /* raw bytes of file content moved (sent, or received and verified) */
+		entries;  /* files: committed regular files and streams */
+	uint64_t deleted; /* entries the receiver removed for --delete */
+	uint64_t bytes;	  /* raw bytes of file content moved (sent, or received and verified) */
 	uint64_t skipped_bytes;
 	uint64_t kept_bytes; /* of files that were continued or updated: found in place, not sent */
 	uint64_t wire_out, wire_in;
@@ -68,7 +78,7 @@ struct event {
 			const char *role, *version, *mode;
 		} hello;
 		struct {
-			uint64_t files, bytes;
+			uint64_t files, bytes, strays; /* strays: a dry run would delete them */
 			bool final;
 		} plan;
 		struct {

@@ -10,12 +10,13 @@
 #include "lib/auth.h"
 #include "lib/entropy.h"
 
-struct hello handoff_hello(void)
+struct hello handoff_hello(const struct haul_config *cfg)
 {
 	struct hello h = {
 		.minor_min = PROTOCOL_MINOR_MIN,
 		.minor_max = PROTOCOL_MINOR,
 		.offered = FEATURES_KNOWN,
+		.required = cfg->delete_strays ? FEATURE_DELETE : 0,
 		.max_body = RECORD_BODY_MAX_BYTES,
 		.credit = EARLY_CREDIT_BYTES,
 	};

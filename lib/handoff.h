@@ -16,7 +16,7 @@ struct handoff {
 };
 
 /* What this side says of itself, with a new instance id. */
-struct hello handoff_hello(void);
+struct hello handoff_hello(const struct haul_config *cfg);
 
 /* Takes conn over and begins the responder's handshake with the keys of cfg. NULL when out of memory: conn is
  * closed. */

@@ -121,6 +121,7 @@ static enum haul_rc receiver_pump(void *self)
 	receiver_pump_checkpoints(r);
 	receiver_pump_needs(r);
 	pump_outcomes(r);
+	receiver_pump_delete(r);
 	if (r->stopped && !r->stop_sent && r->engine.session.state != SESSION_INIT)
 		send_stop(r);
 	if (r->finish_sent && !r->outcome_count && !r->summary_sent && (!r->stopped || r->stop_sent))
@@ -332,6 +333,7 @@ static void tear_down(struct receiver *r)
 	for (size_t i = 0; i < r->inbox_count; i++)
 		dest_job_free(r->inbox[(r->inbox_head + i) % LINK_MESSAGES_MAX]);
 	free(r->batch);
+	receiver_free_deletion(r);
 	r->dest.abandon_streams = r->engine.err_from_peer || r->engine.err.rc == HAUL_OK;
 	dest_free(&r->dest);
 	engine_free(&r->engine);

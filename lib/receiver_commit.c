@@ -139,6 +139,10 @@ static void commit_run(void *ctx, void *worker, void *arg)
 	struct commit_job *job = arg;
 	(void)worker;
 	struct checkpoint *c = &job->checkpoint;
+	if (job->deletion) {
+		receiver_delete_step(r, job);
+		return;
+	}
 	if (c->file) {
 		c->rc = partial_checkpoint(r->dest.root, c->file->partial, c->records, c->count,
 					   r->cfg->sync != SYNC_NONE);
@@ -157,6 +161,7 @@ void receiver_free_commit_job(struct commit_job *job)
 {
 	free(job->checkpoint.records);
 	free(job->checkpoint.chunks);
+	buf_put(job->answer);
 	free(job);
 }
 
@@ -301,6 +306,8 @@ void receiver_pump_commits(struct receiver *r)
 	while ((job = pool_take(r->commit))) {
 		if (job->checkpoint.file)
 			checkpoint_done(r, &job->checkpoint);
+		if (job->deletion)
+			receiver_delete_done(r, job);
 		for (size_t i = 0; i < job->count; i++)
 			receiver_settle(r, job->files[i]);
 		if (job->finish) {
@@ -322,6 +329,10 @@ void receiver_pump_commits(struct receiver *r)
 	if (r->finish_asked && idle && !r->stopped && dest_has_open(&r->dest)) {
 		r->finish_asked = false;
 		receiver_violation(r, "FINISH while files are wanted that have not come", r->next_offer);
+	}
+	if (r->finish_asked && r->deletion.asked && !r->stopped) {
+		r->finish_asked = false;
+		receiver_violation(r, "FINISH before the answer to DELETE", r->next_offer);
 	}
 	if (r->finish_asked && idle && !r->finish_sent && pool_count(r->commit) == 0 &&
 	    !receiver_unrecorded_left(r) && open_batch(r)) {

@@ -5,6 +5,7 @@
  *   receiver_in      what comes in: checked, and queued for the stages
  *   receiver_jobs    finished jobs in the order of arrival; HAVE, KEEP and NEED; the sink
  *   receiver_commit  batches, checkpoints, outcomes
+ *   receiver_delete  what is there and was not offered
  *
  * All of it runs in the wire thread, but for what the stages run (lib/dest.h).
  */
@@ -42,6 +43,20 @@ struct commit_job {
 	uint64_t bytes;
 	bool finish; /* the last: directories, and the verdict */
 	int finish_rc;
+	bool deletion; /* a step of it; nothing else in this job then */
+	struct buf *answer;
+	bool answer_last;
+};
+
+/* A DELETE from its arrival to its last answer. The walk is the stage's while a step is running. */
+struct deletion {
+	struct frame_delete ask;
+	bool begun; /* one has come: no more entries may */
+	bool asked; /* it is being answered */
+	bool running;
+	struct strays *walk;
+	struct buf *answer; /* the link has not taken it yet */
+	bool last;
 };
 
 struct receiver {
@@ -74,6 +89,8 @@ struct receiver {
 
 	struct frame_outcome outcome[OPEN_ENTRIES_MAX]; /* to be told */
 	size_t outcome_head, outcome_count;
+
+	struct deletion deletion;
 
 	uint64_t next_offer, quota_used;
 	bool begun, finish_asked, finish_sent, summary_sent, stopped, stop_sent, draining;
@@ -122,5 +139,14 @@ void receiver_pump_checkpoints(struct receiver *r);
 void receiver_pump_commits(struct receiver *r);
 
 extern const struct pool_ops receiver_commit_ops;
+
+/* ---- receiver_delete ---- */
+
+enum haul_rc receiver_on_delete(struct receiver *r, struct span body);
+/* In the commit stage; then in the wire thread. */
+void receiver_delete_step(struct receiver *r, struct commit_job *job);
+void receiver_delete_done(struct receiver *r, struct commit_job *job);
+void receiver_pump_delete(struct receiver *r);
+void receiver_free_deletion(struct receiver *r);
 
 #endif

@@ -12,18 +12,31 @@
 
 enum { KIND_TREE = 1, KIND_STREAM = 2 }; /* of BEGIN */
 
+/* Who lets nothing be overwritten, or keeps a copy, lets nothing be deleted. */
+static void check_delete(struct receiver *r)
+{
+	if (r->cfg->overwrite != OVERWRITE_YES)
+		receiver_stop(r, HAUL_POLICY, 0, "this receiver lets nothing be deleted (--overwrite)");
+	else if (r->dest.single)
+		receiver_stop(r, HAUL_POLICY, 0,
+			      "this receiver takes one stream: there is nothing to delete");
+}
+
 /* ---- messages in ---- */
 
 static enum haul_rc on_begin(struct receiver *r, struct span body)
 {
 	struct frame_begin b;
 	if (!frame_get_begin(body, &b) || b.chunk < CHUNK_MIN_BYTES || b.chunk > CHUNK_MAX_BYTES ||
-	    (b.kind != KIND_TREE && b.kind != KIND_STREAM) || b.compare > 2)
+	    (b.kind != KIND_TREE && b.kind != KIND_STREAM) || b.compare > 2 || b.flags & ~BEGIN_KNOWN ||
+	    (b.kind == KIND_STREAM && b.flags & BEGIN_DELETE))
 		return receiver_violation(r, "malformed BEGIN", body.n);
 	r->dest.seed = b.seed;
 	r->dest.chunk = b.chunk;
 	r->dest.compare = b.compare;
 	r->dest.flags = b.flags;
+	if (b.flags & BEGIN_DELETE)
+		check_delete(r);
 	return HAUL_OK;
 }
 
@@ -186,6 +199,8 @@ static enum haul_rc sort_message(struct receiver *r, struct dest_job *job, const
 	check_quota(r, ev);
 	if (dropped(r, ev->frame))
 		return HAUL_OK;
+	if (r->deletion.begun && ev->frame != F_DELETE && ev->frame != F_FINISH)
+		return receiver_violation(r, "a message that may not come behind DELETE", ev->frame);
 	switch (ev->frame) {
 	case F_BEGIN:
 		return on_begin(r, body);
@@ -206,6 +221,8 @@ static enum haul_rc sort_message(struct receiver *r, struct dest_job *job, const
 		return on_keep(r, job, body);
 	case F_END:
 		return on_end(r, job, body);
+	case F_DELETE:
+		return receiver_on_delete(r, body);
 	case F_FLUSH:
 		r->flush_asked = true;
 		return HAUL_OK;

@@ -67,8 +67,7 @@ static void planned(struct receiver *r, struct dest_job *job)
 	for (unsigned i = 0; i < job->count; i++) {
 		struct dest_planned *p = &job->planned[i];
 		bool content = p->type == ENTRY_FILE || p->type == ENTRY_STREAM;
-		r->m->entries +=
-			(p->action == PLAN_SKIP || p->action == PLAN_DONE) && p->type != ENTRY_DIR_END;
+		r->m->entries += (p->action == PLAN_SKIP || p->action == PLAN_DONE) && entry_counts(p->type);
 		if (p->action == PLAN_SKIP && content) {
 			r->m->skipped++;
 			r->m->skipped_bytes += p->size;

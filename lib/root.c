@@ -18,16 +18,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/dircache.h"
 #include "lib/place.h"
 #include "lib/seccomp.h"
 
-#define STATE_TRIES  8
-#define NR_FCHMODAT2 452 /* Linux 6.6; the same everywhere */
-#define DIR_FLAGS    (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define STATE_TRIES 8
+#define DIR_FLAGS   (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 struct root {
 	struct root_dir *top; /* the root itself, never in the cache */
@@ -420,38 +418,6 @@ int root_open_file(struct root *root, const char *path, struct stat *st)
 	return in_parent(root, path, false, op_open_file, st);
 }
 
-/* The mode of a directory that cannot be opened to be read: through an O_PATH descriptor, so that a symlink
- * put there meanwhile is not followed. Before Linux 6.6 only by the path of that descriptor (glibc does
- * that), which the sandbox does not let pass. */
-static int chmod_closed(int dirfd, const char *name, mode_t mode)
-{
-	int fd = open_name(dirfd, name, O_PATH | O_DIRECTORY, 0);
-	if (fd < 0)
-		return fd;
-	long rc = syscall(NR_FCHMODAT2, fd, seccomp_this, mode, AT_EMPTY_PATH);
-	int sys = rc == 0 ? 0 : errno;
-	close(fd);
-	if (sys == ENOSYS)
-		sys = fchmodat(dirfd, name, mode, AT_SYMLINK_NOFOLLOW) != 0 ? errno : 0;
-	return -sys;
-}
-
-/* A directory of ours that an earlier run left read-only must take files again. */
-static int make_usable(int dirfd, const char *name, const struct stat *st)
-{
-	mode_t mode = (st->st_mode & 07777) | 0700;
-	if ((st->st_mode & 0700) == 0700 || st->st_uid != geteuid())
-		return 0;
-	int fd = open_name(dirfd, name, DIR_FLAGS, 0);
-	if (fd == -EACCES)
-		return chmod_closed(dirfd, name, mode);
-	if (fd < 0)
-		return fd;
-	int rc = fchmod(fd, mode) != 0 ? -errno : 0;
-	close(fd);
-	return rc;
-}
-
 static int op_mkdir(struct root *root, int dirfd, const char *name, void *created)
 {
 	(void)root;
@@ -461,7 +427,7 @@ static int op_mkdir(struct root *root, int dirfd, const char *name, void *create
 		return 0;
 	if (errno != EEXIST || fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return -errno;
-	return S_ISDIR(st.st_mode) ? make_usable(dirfd, name, &st) : -EEXIST;
+	return S_ISDIR(st.st_mode) ? open_make_usable(dirfd, name, &st) : -EEXIST;
 }
 
 int root_mkdir(struct root *root, const char *path, bool *created)

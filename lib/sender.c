@@ -139,6 +139,10 @@ static void pump_end(struct sender *s)
 		return;
 	bool all_offered = s->scan_ended || s->stopped;
 	if (all_offered && (!s->open_count || s->stopped)) {
+		if (!sender_pump_delete(s)) {
+			sender_outbox_drain(s);
+			return;
+		}
 		uint8_t b[64];
 		struct wr w = wr_init(b, sizeof b);
 		frame_put_finish(&w,
@@ -172,7 +176,8 @@ static void note_blocked(struct sender *s)
 		on = BLOCKED_CPU;
 	else if ((s->stream && s->stream->wanted && !s->stream_ended) || (!s->scan_ended && !s->open_count))
 		on = BLOCKED_SOURCE;
-	else if (s->open_count)
+	else if (s->open_count || s->deletion.state == DELETE_COUNTING ||
+		 s->deletion.state == DELETE_REMOVING)
 		on = BLOCKED_DISK;
 	s->m->blocked = on;
 	/* "source" excuses silence: said only once all that was read has been taken */
@@ -412,6 +417,8 @@ static void judge(struct sender *s, struct session_outcome *out)
 		return;
 	if (s->stopped)
 		out->err = s->stop;
+	else if (s->deletion.guard.rc != HAUL_OK)
+		out->err = s->deletion.guard;
 	else if (s->refused && s->refused == s->m->failed && s->offered_files == 1)
 		haul_fail(&out->err, HAUL_POLICY, 0, subject_of(&s->first_bad),
 			  "refused by the receiver's policy");
@@ -461,6 +468,7 @@ void session_add_metrics(struct metrics *to, const struct metrics *earlier)
 	to->files += earlier->files;
 	to->skipped -= earlier->files < to->skipped ? earlier->files : to->skipped;
 	to->bytes += earlier->bytes;
+	to->deleted += earlier->deleted;
 	to->wire_in += earlier->wire_in;
 	to->wire_out += earlier->wire_out;
 	to->reconnects += earlier->reconnects;

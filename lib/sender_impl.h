@@ -5,6 +5,7 @@
  *   sender_offer  entries from the scan to the offer
  *   sender_jobs   wanted files to jobs, finished jobs to messages
  *   sender_in     what the receiver answers
+ *   sender_delete what the receiver has and the source has not
  *
  * All of it runs in the wire thread, but for what the stages run (lib/scan.h, lib/source.h, lib/stream_in.h).
  */
@@ -77,6 +78,11 @@ struct sender {
 	bool begun, flushed, finished, stopped, draining;
 	struct haul_err stop;
 	uint64_t would_files, would_bytes; /* --dry-run */
+	struct {
+		enum { DELETE_TO_COME, DELETE_COUNTING, DELETE_REMOVING, DELETE_OVER } state;
+		uint64_t seen, found;
+		struct haul_err guard; /* why nothing was deleted, if it was the guard */
+	} deletion;
 	uint64_t offered_files, offered_entries;
 	enum haul_rc worst;	   /* of single files: PARTIAL, CHANGED, DIGEST or POLICY */
 	struct haul_err first_bad; /* the first file that failed, vanished or changed */
@@ -121,6 +127,13 @@ void sender_note_worst(struct sender *s, enum haul_rc rc);
 void sender_count_failed(struct sender *s, const struct source_file *f, enum haul_rc rc, int sys,
 			 const char *why);
 void sender_count_vanished(struct sender *s, const struct source_file *f);
+enum haul_rc sender_malformed(struct sender *s, const char *what, uint64_t at);
 enum haul_rc sender_message(void *self, struct link_event *ev);
+
+/* ---- sender_delete ---- */
+
+/* When every entry has its result: true once FINISH may follow. */
+bool sender_pump_delete(struct sender *s);
+enum haul_rc sender_on_strays(struct sender *s, struct span body);
 
 #endif

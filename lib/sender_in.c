@@ -75,7 +75,7 @@ void sender_count_vanished(struct sender *s, const struct source_file *f)
 
 /* ---- answers ---- */
 
-static enum haul_rc malformed(struct sender *s, const char *what, uint64_t at)
+enum haul_rc sender_malformed(struct sender *s, const char *what, uint64_t at)
 {
 	struct haul_err err = {.at = at};
 	haul_fail(&err, HAUL_PROTOCOL, 0, NULL, "%s (%llu)", what, (unsigned long long)at);
@@ -112,7 +112,7 @@ static void apply_verdict(struct sender *s, struct source_file *f, const struct 
 			s->m->skipped_bytes += f->stamp.size;
 			file_event(s, f, FILE_SKIPPED, 0, NULL);
 		}
-		s->m->entries += f->type != ENTRY_DIR_END;
+		s->m->entries += entry_counts(f->type);
 		sender_close_entry(s, f);
 		return;
 	case 1:
@@ -128,7 +128,7 @@ static void apply_verdict(struct sender *s, struct source_file *f, const struct 
 		f->wanted = f->listing = true;
 		return;
 	case 3:
-		s->m->entries += f->type != ENTRY_DIR_END;
+		s->m->entries += entry_counts(f->type);
 		sender_close_entry(s, f);
 		return;
 	default:
@@ -140,7 +140,7 @@ static enum haul_rc on_want(struct sender *s, struct span body)
 {
 	struct frame_want want;
 	if (!frame_get_want(body, &want) || !want.count)
-		return malformed(s, "malformed WANT", body.n);
+		return sender_malformed(s, "malformed WANT", body.n);
 	struct rd r = rd_init(want.verdicts.p, want.verdicts.n);
 	for (uint64_t id = want.first; id < want.first + want.count; id++) {
 		struct frame_verdict v;
@@ -149,10 +149,10 @@ static enum haul_rc on_want(struct sender *s, struct span body)
 		if (!frame_get_part_verdict(&r, &v) || !f || f->wanted || v.action > 4 ||
 		    (v.action == 1 && !content) || (v.action == 3 && content) ||
 		    (v.action == 4 && f->type != ENTRY_FILE))
-			return malformed(s, "a verdict on an entry that was not offered", id);
+			return sender_malformed(s, "a verdict on an entry that was not offered", id);
 		apply_verdict(s, f, &v);
 	}
-	return rd_done(&r) ? HAUL_OK : malformed(s, "bytes behind the verdicts of WANT", r.n);
+	return rd_done(&r) ? HAUL_OK : sender_malformed(s, "bytes behind the verdicts of WANT", r.n);
 }
 
 static enum haul_rc on_have(struct sender *s, struct span body)
@@ -161,11 +161,11 @@ static enum haul_rc on_have(struct sender *s, struct span body)
 	struct source_file *f;
 	if (!frame_get_have(body, &h) || h.digests.n % DIGEST_BYTES || !h.digests.n ||
 	    h.digests.n / DIGEST_BYTES > HAVE_DIGESTS_MAX)
-		return malformed(s, "malformed HAVE", body.n);
+		return sender_malformed(s, "malformed HAVE", body.n);
 	f = sender_entry_of(s, h.file);
 	if (!f || !f->listing ||
 	    !source_file_have(f, (uint32_t)s->cfg->chunk, h.first, h.digests.p, h.digests.n / DIGEST_BYTES))
-		return malformed(s, "HAVE for a file or chunk that was not asked about", h.file);
+		return sender_malformed(s, "HAVE for a file or chunk that was not asked about", h.file);
 	f->seed = h.seed;
 	if (h.last) {
 		f->listing = false;
@@ -179,12 +179,12 @@ static enum haul_rc on_need(struct sender *s, struct span body)
 	struct frame_need n;
 	struct source_file *f;
 	if (!frame_get_need(body, &n))
-		return malformed(s, "malformed NEED", body.n);
+		return sender_malformed(s, "malformed NEED", body.n);
 	f = sender_entry_of(s, n.file);
 	if (f && f->told && f->status != READ_OK)
 		return HAUL_OK; /* its END has said that it is not complete */
 	if (!f || f->listing || !source_file_need(f, (uint32_t)s->cfg->chunk, n.chunk))
-		return malformed(s, "NEED for a chunk that was not kept", n.chunk);
+		return sender_malformed(s, "NEED for a chunk that was not kept", n.chunk);
 	if (f->submitted && s->current != f) { /* its END is out, or about to be: another one follows */
 		f->submitted = f->told = false;
 		sender_make_ready(s, f);
@@ -263,23 +263,23 @@ static enum haul_rc on_result(struct sender *s, struct span body)
 {
 	struct frame_result result;
 	if (!frame_get_result(body, &result) || !result.count)
-		return malformed(s, "malformed RESULT", body.n);
+		return sender_malformed(s, "malformed RESULT", body.n);
 	struct rd r = rd_init(result.results.p, result.results.n);
 	for (unsigned i = 0; i < result.count; i++) {
 		struct frame_outcome o;
 		struct source_file *f;
 		if (!frame_get_part_outcome(&r, &o) || !(f = sender_entry_of(s, o.file)) || !f->told)
-			return malformed(s, "a result for a file that is not open", i);
+			return sender_malformed(s, "a result for a file that is not open", i);
 		apply_outcome(s, f, &o);
 	}
-	return rd_done(&r) ? HAUL_OK : malformed(s, "bytes behind the results of RESULT", r.n);
+	return rd_done(&r) ? HAUL_OK : sender_malformed(s, "bytes behind the results of RESULT", r.n);
 }
 
 static enum haul_rc on_stop(struct sender *s, struct span body)
 {
 	struct frame_stop stop;
 	if (!frame_get_stop(body, &stop))
-		return malformed(s, "malformed STOP", body.n);
+		return sender_malformed(s, "malformed STOP", body.n);
 	haul_fail(&s->stop, haul_rc_from_reason(stop.code), stop.sys,
 		  s->set.dial ? s->set.dial->text : "the receiver", "%.*s", (int)stop.text.n,
 		  (const char *)stop.text.p);
@@ -291,10 +291,10 @@ static enum haul_rc on_summary(struct sender *s, struct span body)
 {
 	struct frame_summary summary;
 	if (!frame_get_summary(body, &summary))
-		return malformed(s, "malformed SUMMARY", body.n);
+		return sender_malformed(s, "malformed SUMMARY", body.n);
 	if (!s->stopped && summary.files != s->m->files)
-		return malformed(s, "the receiver committed another number of files than it said",
-				 summary.files);
+		return sender_malformed(s, "the receiver committed another number of files than it said",
+					summary.files);
 	if (summary.failed > s->m->failed) { /* told by nothing else: directories at the very end */
 		struct event ev = {.type = EV_WARN};
 		ev.u.warn.text = "the mode or times of some directories could not be set";
@@ -311,6 +311,7 @@ static enum haul_rc on_summary(struct sender *s, struct span body)
 	}
 	if (s->cfg->dry_run) {
 		struct event ev = {.type = EV_PLAN};
+		ev.u.plan.strays = s->deletion.found;
 		ev.u.plan.files = s->would_files;
 		ev.u.plan.bytes = s->would_bytes;
 		ev.u.plan.final = true;
@@ -338,6 +339,9 @@ enum haul_rc sender_message(void *self, struct link_event *ev)
 		break;
 	case F_RESULT:
 		rc = on_result(s, body);
+		break;
+	case F_STRAYS:
+		rc = sender_on_strays(s, body);
 		break;
 	case F_STOP:
 		rc = on_stop(s, body);

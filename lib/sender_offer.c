@@ -30,7 +30,7 @@ static void open_entries(struct sender *s, struct scan_batch *b)
 		f->seed = s->source.seed;
 		*sender_entry_slot(s, f->id) = f;
 		s->open_count++;
-		s->offered_entries += f->type != ENTRY_DIR_END;
+		s->offered_entries += entry_counts(f->type);
 		if (f->type == ENTRY_FILE && !f->attempts) {
 			s->offered_files++;
 			s->m->total += f->stamp.size;
@@ -66,17 +66,18 @@ void sender_begin(struct sender *s)
 	uint8_t b[64];
 	struct wr w = wr_init(b, sizeof b);
 	frame_put_begin(
-		&w, &(struct frame_begin){
-			    .seed = s->source.seed,
-			    .chunk = (uint32_t)s->cfg->chunk,
-			    .kind = s->set.stream ? 2 : 1,
-			    .compare = s->cfg->checksum	   ? compare_content
-				       : s->cfg->size_only ? compare_size
-							   : 0,
-			    .flags = (uint16_t)((s->cfg->dry_run ? 1 : 0) | (s->cfg->update ? 2 : 0) |
-						(s->cfg->ignore_existing ? 4 : 0) |
-						(s->cfg->existing ? 8 : 0) | (s->cfg->whole_file ? 16 : 0)),
-		    });
+		&w,
+		&(struct frame_begin){
+			.seed = s->source.seed,
+			.chunk = (uint32_t)s->cfg->chunk,
+			.kind = s->set.stream ? 2 : 1,
+			.compare = s->cfg->checksum    ? compare_content
+				   : s->cfg->size_only ? compare_size
+						       : 0,
+			.flags = (uint16_t)((s->cfg->dry_run ? 1 : 0) | (s->cfg->update ? 2 : 0) |
+					    (s->cfg->ignore_existing ? 4 : 0) | (s->cfg->existing ? 8 : 0) |
+					    (s->cfg->whole_file ? 16 : 0) | (s->cfg->delete_strays ? 32 : 0)),
+		});
 	sender_outbox_fields(s, F_BEGIN, b, w.n);
 	s->begun = true;
 }

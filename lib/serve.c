@@ -457,7 +457,7 @@ static int serve_many(const struct serve_setup *setup, int listen_fd, int signal
 	}
 	s->set = setup;
 	s->listen_fd = listen_fd;
-	s->hello = handoff_hello();
+	s->hello = handoff_hello(s->set->cfg);
 	s->by_code = auth_is_code(setup->cfg->auth);
 	s->signal_fd = signal_fd;
 	while (!s->done && !(s->signal && !s->children))
@@ -521,7 +521,7 @@ static enum haul_rc hear_single(struct handoff *h, struct haul_err *err)
 static int serve_single(const struct serve_setup *setup, struct conn conn, struct haul_err *err)
 {
 	int status = -1;
-	struct hello hello = handoff_hello();
+	struct hello hello = handoff_hello(setup->cfg);
 	struct handoff *h = handoff_new(conn, setup->cfg, &hello);
 	if (!h) {
 		haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start the session");

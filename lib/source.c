@@ -22,7 +22,7 @@ struct source_file *source_file_new(const struct entry *e)
 	f->source = e->source;
 	f->mode = e->mode;
 	f->stamp = e->stamp;
-	f->sparse = e->blocks < e->stamp.size;
+	f->sparse = e->type == ENTRY_DIR_END ? e->part : e->blocks < e->stamp.size;
 	f->path = (char *)(f + 1);
 	f->path_len = e->path_len;
 	f->source_path = f->path + path;

@@ -29,7 +29,7 @@ struct source_file {
 	unsigned source, attempts;
 	uint32_t mode;
 	struct stamp stamp;
-	bool sparse, wanted;
+	bool sparse, wanted;	  /* sparse: of a DIR_END, what entry.part says */
 	char *path, *source_path; /* one allocation with this struct */
 	size_t path_len;
 

@@ -36,6 +36,8 @@ struct level {
 	int fd;	      /* -1: not opened yet, closed to bound their number, or not readable */
 	bool started; /* opened once, or failed to */
 	bool silent;  /* the top of `SRC/.`: no entry of its own */
+	bool any;     /* it holds something */
+	bool part;    /* and something of it could not be told */
 	size_t path_len;
 	struct entry dir;
 	struct names names; /* its buffer is kept for the next directory at this depth */
@@ -56,8 +58,11 @@ struct walk {
 	enum links_mode links;
 	int cwd; /* of relative sources; AT_FDCWD unless -C */
 	char *chdir_to;
+	bool tell_left_out; /* as entries */
 	struct source *sources;
 	size_t count, next, readable;
+	bool to_top;
+	const char *empty;
 	struct base *bases;
 	size_t base_count;
 
@@ -76,6 +81,7 @@ enum haul_rc walk_new(const struct haul_config *cfg, const char *const *sources,
 	if (!w)
 		return haul_fail(err, HAUL_NO_MEMORY, ENOMEM, NULL, "out of memory");
 	w->links = cfg->links;
+	w->tell_left_out = cfg->delete_strays;
 	w->cwd = AT_FDCWD;
 	w->count = count;
 	w->sources = calloc(count + 1, sizeof *w->sources);
@@ -200,7 +206,7 @@ static int dir_flags(const struct walk *w)
 /* What is left of the directory is given up. */
 static void level_abandon(struct level *lv)
 {
-	lv->started = lv->names.all = true;
+	lv->started = lv->names.all = lv->part = lv->any = true;
 	lv->names.pos = lv->names.used = 0;
 }
 
@@ -243,10 +249,13 @@ static int level_pop(struct walk *w, struct level *lv, struct entry *out)
 	if (lv->fd >= 0)
 		close(lv->fd);
 	w->depth--;
+	if (w->depth == 0 && !lv->any && !w->empty)
+		w->empty = source_now(w)->text;
 	if (lv->silent)
 		return WALK_AGAIN;
 	*out = lv->dir;
 	out->type = ENTRY_DIR_END;
+	out->part = lv->part;
 	return WALK_ENTRY;
 }
 
@@ -303,11 +312,17 @@ static const char *special_name(mode_t mode)
 	return "is a device, not sent";
 }
 
+/* What is not sent because the user does not want it. Everything of that kind goes through here. */
+static int leave_out(struct walk *w, const struct stat *st, struct entry *out)
+{
+	return w->tell_left_out ? entry_fill(w, out, ENTRY_LEFT_OUT, st) : WALK_AGAIN;
+}
+
 static int visit_symlink(struct walk *w, int dirfd, const char *name, const struct stat *st,
 			 struct entry *out, struct haul_err *problem)
 {
 	if (w->links == LINKS_SKIP)
-		return WALK_AGAIN;
+		return leave_out(w, st, out);
 	ssize_t n = readlinkat(dirfd, name, w->target, sizeof w->target);
 	if (n < 0)
 		return problem_errno(w, problem, errno, "cannot read the symbolic link");
@@ -357,6 +372,7 @@ static int visit_child(struct walk *w, struct level *lv, const char *name, struc
 		       struct haul_err *problem)
 {
 	bool is_state = w->depth == 1 && strcmp(name, ROOT_STATE_DIR) == 0;
+	lv->any |= !is_state;
 	if (!path_append(w, name))
 		return problem_at(w, problem, HAUL_IO, 0, "a name in it is too long");
 	struct stat st;
@@ -384,8 +400,11 @@ static int step_level(struct walk *w, struct entry *out, struct haul_err *proble
 		return WALK_AGAIN;
 	if (rc > 0 && lv->fd < 0)
 		rc = level_reopen(w, lv);
-	if (rc >= 0)
-		return visit_child(w, lv, name, out, problem);
+	if (rc >= 0) {
+		rc = visit_child(w, lv, name, out, problem);
+		lv->part |= rc == WALK_PROBLEM && problem->sys != ENOENT;
+		return rc;
+	}
 	level_abandon(lv);
 	return problem_errno(w, problem, -rc, "cannot read the directory");
 }
@@ -435,6 +454,7 @@ static int start_own_base(struct walk *w, const char *name, struct entry *out, s
 	if (top < 0)
 		return source_problem(w, problem, src->fd < 0 ? ENOMEM : errno);
 	w->readable++;
+	w->to_top |= !name[0];
 	if (name[0])
 		path_append(w, name);
 	src->skip = w->path_len ? w->path_len + 1 : 0;
@@ -528,6 +548,12 @@ int walk_source_fd(const struct walk *w, unsigned source)
 bool walk_nothing_readable(const struct walk *w)
 {
 	return w->readable == 0;
+}
+
+bool walk_roots(const struct walk *w, const char **empty)
+{
+	*empty = w->empty;
+	return w->to_top;
 }
 
 int walk_open(const struct walk *w, unsigned source, const char *source_path, struct stamp *now)

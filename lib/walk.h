@@ -17,13 +17,27 @@
 #include "lib/err.h"
 #include "lib/stamp.h"
 
-enum entry_type { ENTRY_FILE = 1, ENTRY_DIR = 2, ENTRY_SYMLINK = 3, ENTRY_DIR_END = 4, ENTRY_STREAM = 5 };
+enum entry_type {
+	ENTRY_FILE = 1,
+	ENTRY_DIR = 2,
+	ENTRY_SYMLINK = 3,
+	ENTRY_DIR_END = 4,
+	ENTRY_STREAM = 5,
+	ENTRY_LEFT_OUT = 6, /* not sent; told so that --delete lets it be */
+};
+
+/* Is an entry of this type a thing of the tree that is sent? */
+static inline bool entry_counts(unsigned type)
+{
+	return type != ENTRY_DIR_END && type != ENTRY_LEFT_OUT;
+}
 
 struct entry {
 	enum entry_type type;
 	uint32_t mode; /* st_mode & 07777 */
 	struct stamp stamp;
 	uint64_t blocks; /* st_blocks * 512: less than size when there are holes */
+	bool part;	 /* DIR_END: there are names that no entry tells of */
 	const char
 		*path; /* as the receiver shall name it, NUL-terminated, borrowed until the next walk_next */
 	size_t path_len;
@@ -62,6 +76,10 @@ int walk_source_fd(const struct walk *walk, unsigned source);
 
 /* True when none of the sources could be read (exit 3). Valid after WALK_END. */
 bool walk_nothing_readable(const struct walk *walk);
+
+/* True when the contents of a SRC go to the top (`SRC/.`). *empty is a SRC that is a directory without a
+ * single name in it, as the user gave it; NULL if there is none. Valid after WALK_END. */
+bool walk_roots(const struct walk *walk, const char **empty);
 
 /* Opens the regular file an entry came from: beneath its source, no symlink followed (unless links=follow),
  * O_NONBLOCK, checked S_ISREG. fd with *now filled, or -errno (-ENOENT vanished, -ESTALE no longer a regular

@@ -57,8 +57,9 @@
 	(RECORD_LEN_BYTES + FRAME_HEAD_BYTES + 64u + SUBDIR_MAX_BYTES + RECORD_TAG_MAX_BYTES)
 
 /* Feature bits: offered ones are used when both sides have them, required ones are refused by name when the
- * other side lacks them. There are none yet; 16 of each fit the HELLO. */
-#define FEATURES_KNOWN 0x0000u
+ * other side lacks them. 16 of each fit the HELLO. */
+#define FEATURE_DELETE 0x0001u /* DELETE and STRAYS, entries of type 6 */
+#define FEATURES_KNOWN FEATURE_DELETE
 
 /* What each side says of itself: HELLO. */
 struct hello {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Who may call what, read from the objects. Path system calls: on the receiver's side only lib/root.c makes them, with
-# lib/beneath.c and lib/place.c, its hands; on the sender's the walk. Every other object is listed with what it needs and
+# lib/beneath.c, lib/place.c and lib/strays.c, its hands; on the sender's the walk. Every other object is listed with what it needs and
 # why. So is syscall(), which could be any of them. lib/ never prints, exits or aborts.
 # usage: tests/lint/symbols.sh HAUL_BINARY     (its objects lie beside it)
 set -u
@@ -13,7 +13,8 @@ allowed() {
 	case $1 in
 	lib/root.o) echo '.*' ;;                                  # the destination, beneath DIR
 	lib/place.o) echo 'renameat2?|linkat|unlinkat|fstatat|faccessat' ;; # its final names
-	lib/beneath.o) echo 'openat|syscall' ;;                   # openat2, and where there is none
+	lib/beneath.o) echo 'openat|syscall|fchmodat' ;;          # openat2, and where there is none; a closed directory's mode
+	lib/strays.o) echo 'fstatat|unlinkat' ;;                  # what --delete removes
 	lib/walk.o) echo 'open|openat|readlinkat|fstatat|unlinkat' ;; # the source; --remove-source-files
 	lib/operand.o) echo 'realpath' ;;                         # the name of `..`
 	lib/sink.o) echo 'open|stat' ;;                           # -o FILE that is a FIFO or a device
