@@ -75,7 +75,7 @@ static const char events_text[] =
 	"    type  t (seconds since the start)  ts (RFC 3339, UTC)  id (session)\n"
 	"and by type:\n"
 	"    hello       role version mode\n"
-	"    plan        files bytes strays final\n"
+	"    plan        files bytes strays? final\n"
 	"    state       from to why\n"
 	"    connect     peer attempt\n"
 	"    retry       cause attempt delay_ms\n"

@@ -230,7 +230,8 @@ static void members(struct text *t, const struct event *ev)
 	case EV_PLAN:
 		number(t, "files", ev->u.plan.files);
 		number(t, "bytes", ev->u.plan.bytes);
-		number(t, "strays", ev->u.plan.strays);
+		if (ev->u.plan.strays)
+			number(t, "strays", ev->u.plan.strays);
 		boolean(t, "final", ev->u.plan.final);
 		break;
 	case EV_STATE:

@@ -22,15 +22,16 @@ enum { STRAYS_AGAIN = -1 };
 struct level {
 	int fd;
 	size_t path_len;
-	bool whole; /* what was not offered here is a stray */
-	bool stray; /* it is one, and so is all below */
-	bool stays; /* because something below stays */
+	bool whole;  /* what was not offered here is a stray */
+	bool stray;  /* it is one, and so is all below */
+	bool stays;  /* because something below stays */
+	mode_t shut; /* the mode it gets back; 0: it was not changed */
 	struct names names;
 };
 
 struct strays {
 	const struct kept *kept;
-	bool remove;
+	enum strays_mode mode;
 	uint64_t most, seen, found;
 
 	struct level levels[ROOT_DEPTH_MAX + 1];
@@ -51,13 +52,21 @@ static void level_push(struct strays *s, int fd, bool whole, bool stray)
 	};
 }
 
-struct strays *strays_new(struct root *root, const struct kept *kept, bool top, bool remove, uint64_t most)
+static void level_close(struct level *lv)
+{
+	if (lv->shut)
+		(void)!fchmod(lv->fd, lv->shut);
+	close(lv->fd);
+}
+
+struct strays *strays_new(struct root *root, const struct kept *kept, enum strays_mode mode, bool top,
+			  uint64_t most)
 {
 	struct strays *s = calloc(1, sizeof *s);
 	if (!s)
 		return NULL;
 	s->kept = kept;
-	s->remove = remove;
+	s->mode = mode;
 	s->most = most;
 	int fd = open_name(root_fd(root), ".", O_RDONLY | O_DIRECTORY, 0);
 	if (fd >= 0) {
@@ -73,7 +82,7 @@ void strays_free(struct strays *s)
 {
 	for (size_t i = 0; s && i <= ROOT_DEPTH_MAX; i++) {
 		if (i < s->depth)
-			close(s->levels[i].fd);
+			level_close(&s->levels[i]);
 		free(s->levels[i].names.buf);
 	}
 	free(s);
@@ -121,7 +130,7 @@ static int tell(struct strays *s, struct level *in, struct stray *out, enum stra
 /* The stray `name` in lv, empty by now if it is a directory. */
 static int dispose(struct strays *s, struct level *lv, const char *name, int flags, struct stray *out)
 {
-	if (!s->remove)
+	if (s->mode != STRAYS_REMOVE)
 		return tell(s, lv, out, STRAY_FOUND, 0);
 	if (s->found >= s->most)
 		return STRAYS_MORE;
@@ -133,17 +142,19 @@ static int dispose(struct strays *s, struct level *lv, const char *name, int fla
 static int enter_stray(struct strays *s, struct level *lv, const char *name, const struct stat *st,
 		       struct stray *out)
 {
-	int rc = s->remove ? open_make_usable(lv->fd, name, st) : 0;
+	int rc = s->mode != STRAYS_LOOK ? open_make_usable(lv->fd, name, st) : 0;
 	int fd = rc < 0 ? rc : open_dir_here(lv->fd, name);
 	if (fd == -EXDEV)
 		return tell(s, lv, out, STRAY_STAYS, EXDEV);
-	if (fd == -EACCES && !s->remove) /* removing it would show what is in it */
+	if (fd == -EACCES && s->mode != STRAYS_REMOVE) /* removing it would show what is in it */
 		return tell(s, lv, out, STRAY_FOUND, 0);
 	if (fd == -ENOENT)
 		return STRAYS_AGAIN;
 	if (fd < 0)
 		return tell(s, lv, out, STRAY_FAILED, -fd);
 	level_push(s, fd, false, true);
+	if (s->mode == STRAYS_COUNT && (st->st_mode & 0700) != 0700 && st->st_uid == geteuid())
+		s->levels[s->depth - 1].shut = st->st_mode & 07777;
 	return STRAYS_AGAIN;
 }
 
@@ -182,7 +193,7 @@ static int visit_offered(struct strays *s, struct level *lv, const char *name, s
 static int leave(struct strays *s, struct level *lv, struct stray *out)
 {
 	struct level *up = lv - 1;
-	close(lv->fd);
+	level_close(lv);
 	s->depth--;
 	if (!lv->stray)
 		return s->depth ? STRAYS_AGAIN : STRAYS_END;
@@ -198,7 +209,7 @@ static int step(struct strays *s, struct stray *out)
 	const char *name = NULL;
 	path_cut(s, lv->path_len);
 	int rc = names_next(&lv->names, lv->fd, &name);
-	if (rc == 0)
+	if (rc == 0 || rc == -ENOENT) /* somebody else has removed it */
 		return leave(s, lv, out);
 	if (rc < 0) {
 		lv->names.all = true;

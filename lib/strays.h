@@ -34,9 +34,14 @@ struct stray {
 
 struct strays;
 
-/* kept is sealed, and borrowed like root until strays_free. top: the root itself was offered whole. With
- * remove at most `most` are removed. NULL with errno set. */
-struct strays *strays_new(struct root *root, const struct kept *kept, bool top, bool remove, uint64_t most);
+/* LOOK changes nothing at all, so a directory of ours that is closed counts as one. COUNT opens it for the
+ * moment, and REMOVE for good. */
+enum strays_mode { STRAYS_LOOK, STRAYS_COUNT, STRAYS_REMOVE };
+
+/* kept is sealed, and borrowed like root until strays_free. top: the root itself was offered whole. most: of
+ * REMOVE, no more than so many. NULL with errno set. */
+struct strays *strays_new(struct root *root, const struct kept *kept, enum strays_mode mode, bool top,
+			  uint64_t most);
 void strays_free(struct strays *s);
 
 /* STRAYS_ONE: *out is filled. STRAYS_PAUSE: many names were looked at and nothing was found; go on.

@@ -30,6 +30,7 @@ static const struct metrics sums = {
 	.failed = 3,
 	.vanished = 4,
 	.changed = 5,
+	.deleted = 16,
 	.entries = 6,
 	.bytes = 7,
 	.skipped_bytes = 8,
@@ -98,7 +99,8 @@ static void life_of_a_session(void **state)
 	ev.u.done.seconds = 1.5;
 	expect(&ev, HEAD("done") ",\"exit\":23,\"class\":\"human\",\"files\":1,\"bytes\":7,\"wire\":9,\"wire_"
 				 "in\":10,"
-				 "\"skipped\":2,\"failed\":3,\"vanished\":4,\"changed\":5,\"entries\":6,"
+				 "\"skipped\":2,\"failed\":3,\"vanished\":4,\"changed\":5,\"deleted\":16,"
+				 "\"entries\":6,"
 				 "\"skipped_bytes\":8,\"kept_bytes\":0,"
 				 "\"reconnects\":13,\"resent_bytes\":14,\"dup_bytes\":15,\"durable\":true,"
 				 "\"seconds\":1.500}");
@@ -152,15 +154,15 @@ static void link_events(void **state)
 
 static void file_events(void **state)
 {
-	static const char *const names[] = {"committed", "skipped", "failed",
-					    "vanished",	 "changed", "planned"};
+	static const char *const names[] = {"committed", "skipped", "failed",  "vanished",
+					    "changed",	 "planned", "deleted", "stray"};
 	char want[512];
 	(void)state;
 	struct event ev = stamped(EV_FILE);
 	ev.u.file.path = "d/a";
 	ev.u.file.path_len = 3;
 	ev.u.file.size = 5;
-	for (int i = FILE_COMMITTED; i <= FILE_PLANNED; i++) {
+	for (int i = FILE_COMMITTED; i <= FILE_STRAY; i++) {
 		ev.u.file.state = (enum file_state)i;
 		snprintf(want, sizeof want, HEAD("file") ",\"path\":\"d/a\",\"size\":5,\"state\":\"%s\"}",
 			 names[i]);

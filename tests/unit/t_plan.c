@@ -253,7 +253,7 @@ static void impossible_entries(void **state)
 	for (size_t i = 0; i < COUNT(bad); i++)
 		bad[i] = entry(ENTRY_FILE, "x", 1);
 	bad[0].type = 0;
-	bad[1].type = 6;
+	bad[1].type = 7;
 	bad[2].mtime_ns = 1000000000;
 	bad[3].size = (uint64_t)INT64_MAX + 1;
 	bad[4].shared = 1;
