@@ -21,11 +21,13 @@ enum { MODE_COUNT = 1, MODE_LIST = 2, MODE_REMOVE = 3 };
 static int begin_walk(struct receiver *r)
 {
 	struct deletion *d = &r->deletion;
+	enum strays_mode mode = r->dest.flags & BEGIN_DRY_RUN ? STRAYS_LOOK
+				: d->ask.mode == MODE_REMOVE  ? STRAYS_REMOVE
+							      : STRAYS_COUNT;
 	int rc = kept_seal(&r->dest.kept);
 	if (rc < 0)
 		return rc;
-	d->walk =
-		strays_new(r->dest.root, &r->dest.kept, d->ask.top, d->ask.mode == MODE_REMOVE, d->ask.most);
+	d->walk = strays_new(r->dest.root, &r->dest.kept, mode, d->ask.top, d->ask.most);
 	return d->walk ? 0 : -errno;
 }
 
