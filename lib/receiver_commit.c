@@ -330,10 +330,6 @@ void receiver_pump_commits(struct receiver *r)
 		r->finish_asked = false;
 		receiver_violation(r, "FINISH while files are wanted that have not come", r->next_offer);
 	}
-	if (r->finish_asked && r->deletion.asked && !r->stopped) {
-		r->finish_asked = false;
-		receiver_violation(r, "FINISH before the answer to DELETE", r->next_offer);
-	}
 	if (r->finish_asked && idle && !r->finish_sent && pool_count(r->commit) == 0 &&
 	    !receiver_unrecorded_left(r) && open_batch(r)) {
 		r->batch->finish = true;

@@ -13,7 +13,8 @@
 enum { MODE_COUNT = 1, MODE_LIST = 2, MODE_REMOVE = 3 };
 
 #define ANSWER_BYTES (32u << 10)
-#define FIXED_BYTES  32u /* of STRAYS */
+#define ANSWER_MS    1000u /* removing may be slow: NFS */
+#define FIXED_BYTES  32u   /* of STRAYS */
 #define STRAY_BYTES  (8u + PATH_MAX_BYTES)
 
 /* ---- in the commit stage ---- */
@@ -38,15 +39,20 @@ static void put_stray(struct wr *w, const struct stray *s)
 						 {(const uint8_t *)s->path, s->path_len}});
 }
 
-/* Fills w with groups until there is a message's worth of them; what it ended with. */
+/* Fills w with groups until there is a message's worth of them, or the sender has waited long enough for a
+ * sign; what it ended with. */
 static enum strays_result collect(struct receiver *r, struct wr *w)
 {
 	struct stray s;
-	enum strays_result rc = STRAYS_PAUSE;
-	while (w->n < ANSWER_BYTES && (rc = strays_next(r->deletion.walk, &s)) == STRAYS_ONE)
+	uint64_t until = engine_now_ms() + ANSWER_MS;
+	while (w->n < ANSWER_BYTES && engine_now_ms() < until) {
+		enum strays_result rc = strays_next(r->deletion.walk, &s);
+		if (rc != STRAYS_ONE)
+			return rc;
 		if (r->deletion.ask.mode != MODE_COUNT)
 			put_stray(w, &s);
-	return rc;
+	}
+	return STRAYS_PAUSE;
 }
 
 void receiver_delete_step(struct receiver *r, struct commit_job *job)
@@ -91,8 +97,9 @@ enum haul_rc receiver_on_delete(struct receiver *r, struct span body)
 		return receiver_violation(r, "malformed DELETE", body.n);
 	if (!(r->dest.flags & BEGIN_DELETE) || !r->dest.root || d->asked ||
 	    (dry && d->ask.mode == MODE_REMOVE))
-		return receiver_violation(r, "DELETE that BEGIN did not announce, or one too many",
-					  d->ask.mode);
+		return receiver_violation(
+			r, "DELETE that BEGIN did not announce, or before the last was answered",
+			d->ask.mode);
 	d->asked = d->begun = true;
 	return HAUL_OK;
 }

@@ -28,9 +28,15 @@ static enum haul_rc on_begin(struct receiver *r, struct span body)
 {
 	struct frame_begin b;
 	if (!frame_get_begin(body, &b) || b.chunk < CHUNK_MIN_BYTES || b.chunk > CHUNK_MAX_BYTES ||
-	    (b.kind != KIND_TREE && b.kind != KIND_STREAM) || b.compare > 2 || b.flags & ~BEGIN_KNOWN ||
+	    (b.kind != KIND_TREE && b.kind != KIND_STREAM) || b.compare > 2 ||
 	    (b.kind == KIND_STREAM && b.flags & BEGIN_DELETE))
 		return receiver_violation(r, "malformed BEGIN", body.n);
+	if (b.flags & ~BEGIN_KNOWN) {
+		struct haul_err err = {.at = b.flags};
+		haul_fail(&err, HAUL_VERSION, 0, NULL, "the sender asks for something unknown (flags %#x)",
+			  (unsigned)b.flags);
+		return engine_abort(&r->engine, &err);
+	}
 	r->dest.seed = b.seed;
 	r->dest.chunk = b.chunk;
 	r->dest.compare = b.compare;
@@ -46,6 +52,8 @@ static enum haul_rc on_offer(struct receiver *r, struct dest_job *job, struct sp
 	if (!frame_get_offer(body, &offer) || offer.first != r->next_offer || !offer.count ||
 	    offer.count > OFFER_ENTRIES_MAX)
 		return receiver_violation(r, "malformed OFFER", offer.first);
+	if (r->deletion.begun)
+		return receiver_violation(r, "OFFER behind DELETE", offer.first);
 	job->kind = r->stopped ? DEST_DROP : DEST_PLAN;
 	job->first = offer.first;
 	job->count = offer.count;
@@ -199,8 +207,6 @@ static enum haul_rc sort_message(struct receiver *r, struct dest_job *job, const
 	check_quota(r, ev);
 	if (dropped(r, ev->frame))
 		return HAUL_OK;
-	if (r->deletion.begun && ev->frame != F_DELETE && ev->frame != F_FINISH)
-		return receiver_violation(r, "a message that may not come behind DELETE", ev->frame);
 	switch (ev->frame) {
 	case F_BEGIN:
 		return on_begin(r, body);
@@ -227,6 +233,8 @@ static enum haul_rc sort_message(struct receiver *r, struct dest_job *job, const
 		r->flush_asked = true;
 		return HAUL_OK;
 	default: /* F_FINISH: the session table lets nothing else through */
+		if (r->deletion.asked && !r->stopped)
+			return receiver_violation(r, "FINISH before the answer to DELETE", r->next_offer);
 		r->finish_asked = true;
 		return HAUL_OK;
 	}

@@ -32,6 +32,7 @@ static void ask(struct sender *s, uint8_t mode)
 	frame_put_delete(&w, &(struct frame_delete){mode, walk_roots(s->walk, &empty), s->deletion.found});
 	if (!sender_outbox_fields(s, F_DELETE, b, w.n))
 		return;
+	s->deletion.most = mode == MODE_REMOVE ? s->deletion.found : COUNT_MAX;
 	s->deletion.seen = s->deletion.found = 0;
 	s->deletion.state = mode == MODE_REMOVE ? DELETE_REMOVING : DELETE_COUNTING;
 }
@@ -136,7 +137,7 @@ enum haul_rc sender_on_strays(struct sender *s, struct span body)
 	struct frame_stray stray;
 	bool asked = s->deletion.state == DELETE_COUNTING || s->deletion.state == DELETE_REMOVING;
 	if (!frame_get_strays(body, &a) || !asked || a.last > 1 || a.found > a.seen || a.seen > COUNT_MAX ||
-	    a.found < s->deletion.found)
+	    a.found < s->deletion.found || a.found > s->deletion.most)
 		return sender_malformed(s, "malformed STRAYS", a.found);
 	s->deletion.seen = a.seen;
 	s->deletion.found = a.found;

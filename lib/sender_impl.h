@@ -80,8 +80,8 @@ struct sender {
 	uint64_t would_files, would_bytes; /* --dry-run */
 	struct {
 		enum { DELETE_TO_COME, DELETE_COUNTING, DELETE_REMOVING, DELETE_OVER } state;
-		uint64_t seen, found;
-		struct haul_err guard; /* why nothing was deleted, if it was the guard */
+		uint64_t seen, found, most; /* most: what may be found */
+		struct haul_err guard;	    /* why nothing was deleted, if it was the guard */
 	} deletion;
 	uint64_t offered_files, offered_entries;
 	enum haul_rc worst;	   /* of single files: PARTIAL, CHANGED, DIGEST or POLICY */

@@ -209,6 +209,49 @@ sources() {
 	meets take-summary-more 12 'committed another number of files'
 	meets take-begin 12 'BEGIN while open'
 	meets take-frame 12 'unknown frame type'
+	meets take-strays-unasked 12 'malformed STRAYS'
+}
+
+@test "a receiver that lies about what it would delete: nothing is asked of it" {
+	local c
+	sources
+	for c in more fewer; do
+		meets "take-strays-$c" 12 'malformed STRAYS' --delete
+	done
+	for c in state short; do
+		meets "take-strays-$c" 12 'a malformed STRAY ' --delete
+	done
+}
+
+@test "a sender that deletes what it may not, or what it never named: nothing goes" {
+	local c
+	mkdir -p dst/dir/sub outside/sub
+	echo hello >dst/dir/sub/file
+	echo outside >outside/sub/file
+	ln -s ../outside dst/link
+	find outside dst | sort >before
+	start_victim dst
+	for c in unannounced dry; do
+		suffers "delete-$c" 12 'DELETE that BEGIN did not announce'
+	done
+	suffers delete-mode 12 'malformed DELETE'
+	suffers delete-stream 12 'malformed BEGIN'
+	suffers delete-then-offer 12 'OFFER behind DELETE'
+	suffers delete-early 12 'DELETE while files are wanted'
+	suffers delete-nothing 0
+	suffers delete-end-only 0
+	for c in up up-inside state link through-link; do
+		suffers "delete-$c" 23 'failed'
+	done
+	suffers begin-flags 2 'asks for something unknown'
+	find outside dst | sort | diff before -
+	[ "$(<outside/sub/file)" = outside ]
+	# the same words are understood where they are right
+	suffers delete-whole 0
+	[ ! -e dst/dir/sub ]
+	[ -d dst/dir ]
+	rm -r dst/link outside/sub
+	unharmed
 }
 
 @test "18000 files that all have to be sent again: what waits for that is bounded" {

@@ -78,6 +78,7 @@ int main(int argc, char **argv)
 		.sends = s->sends,
 		.hello = {.minor_min = PROTOCOL_MINOR_MIN,
 			  .minor_max = PROTOCOL_MINOR,
+			  .offered = FEATURES_KNOWN,
 			  .max_body = RECORD_BODY_MAX_BYTES,
 			  .credit = EARLY_CREDIT_BYTES},
 		.attach = {.role = s->sends ? ROLE_SENDER : ROLE_RECEIVER,

@@ -43,6 +43,11 @@ enum {
 	R_BEGIN,
 	R_PINGS,
 	R_FRAME,
+	R_STRAYS_UNASKED,
+	R_STRAYS_MORE,
+	R_STRAYS_STATE,
+	R_STRAYS_SHORT,
+	R_STRAYS_FEWER,
 };
 
 static void result(struct peer *p, uint64_t id, unsigned code)
@@ -218,6 +223,9 @@ static void interrupt(struct peer *p, const struct script *s)
 	case R_BEGIN:
 		begin(p);
 		break;
+	case R_STRAYS_UNASKED:
+		PUT(p, strays, STRAYS, 1, 0, 1, 0, 0, {NULL, 0});
+		break;
 	case R_FRAME:
 		peer_record(p, &odd, NULL, 0);
 		break;
@@ -228,6 +236,19 @@ static void interrupt(struct peer *p, const struct script *s)
 	default:
 		break;
 	}
+}
+
+/* What a DELETE may be answered with that cannot be. */
+static void on_delete(struct peer *p, const struct script *s)
+{
+	uint8_t b[64];
+	struct wr w = wr_init(b, sizeof b);
+	uint8_t state = s->number == R_STRAYS_STATE ? 1 : 0; /* removed, though it was to be counted */
+	frame_put_stray(&w, &(struct frame_stray){state, 0, {(const uint8_t *)"src/x", 5}});
+	size_t n = s->number == R_STRAYS_SHORT ? w.n - 1 : w.n;
+	if (s->number == R_STRAYS_FEWER)
+		PUT(p, strays, STRAYS, 9, 9, 0, 0, 0, {NULL, 0});
+	PUT(p, strays, STRAYS, 9, s->number == R_STRAYS_MORE ? 10 : 1, 1, 0, 0, {b, n});
 }
 
 static void receiver_hears(struct peer *p, const struct frame_head *head, struct span body)
@@ -246,6 +267,8 @@ static void receiver_hears(struct peer *p, const struct frame_head *head, struct
 		on_pack(p, s, body);
 	else if (head->type == F_END)
 		on_end(p, s, body);
+	else if (head->type == F_DELETE)
+		on_delete(p, s);
 	else if (head->type == F_FINISH)
 		on_finish(p, s);
 }
@@ -304,6 +327,11 @@ static const struct script receives[] = {
 	R("take-begin", 0, "", R_BEGIN),
 	R("take-pings", 0, "", R_PINGS),
 	R("take-frame", 0, "", R_FRAME),
+	R("take-strays-unasked", 0, "", R_STRAYS_UNASKED),
+	R("take-strays-more", 0, "", R_STRAYS_MORE),
+	R("take-strays-state", 0, "", R_STRAYS_STATE),
+	R("take-strays-short", 0, "", R_STRAYS_SHORT),
+	R("take-strays-fewer", 0, "", R_STRAYS_FEWER),
 	{0},
 };
 #endif

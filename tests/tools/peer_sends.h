@@ -743,6 +743,49 @@ static void send_begin(struct peer *p, const struct script *s)
 	peer_drain(p, 1000);
 }
 
+/* ---- deleting what was not meant ---- */
+
+enum {
+	DELETE_UNANNOUNCED,
+	DELETE_DRY,
+	DELETE_MODE,
+	DELETE_THEN_OFFER,
+	DELETE_EARLY,
+	DELETE_NOTHING_OFFERED,
+	DELETE_END_ONLY,
+	DELETE_WHOLE,
+	DELETE_UP,
+	DELETE_LINK,
+	DELETE_STREAM,
+};
+
+/* Offers the directory s->text, or only its end, as if all of it were known. */
+static void offer_directory(struct peer *p, const struct script *s, bool end_only)
+{
+	if (!end_only)
+		offer(p, 0, entry(DIR_ENTRY, s->text, s->n, 0));
+	offer(p, !end_only, entry(DIR_END_ENTRY, s->text, s->n, 0));
+	peer_await(p, F_WANT, end_only ? 1 : 2);
+}
+
+static void send_delete(struct peer *p, const struct script *s)
+{
+	bool dry = s->number == DELETE_DRY;
+	uint8_t mode = s->number == DELETE_MODE ? 4 : 3, kind = s->number == DELETE_STREAM ? 2 : 1;
+	PUT(p, begin, BEGIN, PEER_SEED, PEER_CHUNK, kind, 0,
+	    (uint16_t)((s->number == DELETE_UNANNOUNCED ? 0 : 32) | dry));
+	if (s->number == DELETE_EARLY)
+		wanted(p, 0, s->name, 5);
+	else if (s->n)
+		offer_directory(p, s, s->number == DELETE_END_ONLY);
+	PUT(p, delete, DELETE, mode, 0, UINT64_MAX);
+	if (s->number == DELETE_THEN_OFFER)
+		offer_file(p, 0, s->name, 5);
+	if (peer_await(p, F_STRAYS, 1))
+		finish(p);
+	peer_drain(p, 1000);
+}
+
 /* FINISH while a file is wanted and has not come. */
 static void send_early_finish(struct peer *p, const struct script *s)
 {
@@ -1039,6 +1082,21 @@ static const struct script sends[] = {
 	S("begin-kind", send_begin, "", 0, 3),
 	S("begin-compare", send_begin, "", 0, 4),
 	S("begin-flags", send_begin, "", 0, 5),
+
+	S("delete-unannounced", send_delete, "", 0, DELETE_UNANNOUNCED),
+	S("delete-dry", send_delete, "", 0, DELETE_DRY),
+	S("delete-mode", send_delete, "", 0, DELETE_MODE),
+	S("delete-then-offer", send_delete, "", 0, DELETE_THEN_OFFER),
+	S("delete-early", send_delete, "", 0, DELETE_EARLY),
+	S("delete-stream", send_delete, "", 0, DELETE_STREAM),
+	S("delete-nothing", send_delete, "", 0, DELETE_NOTHING_OFFERED),
+	S("delete-end-only", send_delete, TEXT("dir"), DELETE_END_ONLY),
+	S("delete-whole", send_delete, TEXT("dir"), DELETE_WHOLE),
+	S("delete-up", send_delete, TEXT(".."), DELETE_UP),
+	S("delete-up-inside", send_delete, TEXT("dir/../.."), DELETE_UP),
+	S("delete-state", send_delete, TEXT(".haul"), DELETE_UP),
+	S("delete-link", send_delete, TEXT("link"), DELETE_LINK),
+	S("delete-through-link", send_delete, TEXT("link/sub"), DELETE_LINK),
 
 	S("flood-credit", send_over_credit, "", 0, 0),
 	S("flood-bombs", send_bombs, "", 0, 600),
