@@ -25,7 +25,7 @@ struct level {
 	bool whole;  /* what was not offered here is a stray */
 	bool stray;  /* it is one, and so is all below */
 	bool stays;  /* because something below stays */
-	mode_t shut; /* the mode it gets back; 0: it was not changed */
+	mode_t shut; /* st_mode that it gets back; 0: it was not changed */
 	struct names names;
 };
 
@@ -55,7 +55,7 @@ static void level_push(struct strays *s, int fd, bool whole, bool stray)
 static void level_close(struct level *lv)
 {
 	if (lv->shut)
-		(void)!fchmod(lv->fd, lv->shut);
+		(void)!fchmod(lv->fd, lv->shut & 07777);
 	close(lv->fd);
 }
 
@@ -154,7 +154,7 @@ static int enter_stray(struct strays *s, struct level *lv, const char *name, con
 		return tell(s, lv, out, STRAY_FAILED, -fd);
 	level_push(s, fd, false, true);
 	if (s->mode == STRAYS_COUNT && (st->st_mode & 0700) != 0700 && st->st_uid == geteuid())
-		s->levels[s->depth - 1].shut = st->st_mode & 07777;
+		s->levels[s->depth - 1].shut = st->st_mode;
 	return STRAYS_AGAIN;
 }
 
