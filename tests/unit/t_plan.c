@@ -265,6 +265,44 @@ static void impossible_entries(void **state)
 	}
 }
 
+/* With --delete whatever is offered is known again, whatever the verdict; an end of directory says how much of
+ * it was told. Without, nothing is recorded. */
+static void what_was_offered(void **state)
+{
+	struct frame_entry e[] = {
+		entry(ENTRY_FILE, "d/f", 5),	 entry(ENTRY_SYMLINK, "d/l", 0), entry(ENTRY_DIR, "d", 0),
+		entry(ENTRY_LEFT_OUT, "d/o", 0), entry(ENTRY_FILE, "../x", 5),	 entry(ENTRY_DIR_END, "d", 0),
+		entry(ENTRY_DIR_END, "p", 0),
+	};
+	static const struct {
+		enum kept_kind kind;
+		const char *path;
+		bool has;
+	} want[] = {
+		{KEPT_NAME, "d/f", true},   {KEPT_NAME, "d/l", true}, {KEPT_NAME, "d", true},
+		{KEPT_NAME, "d/o", true},   {KEPT_NAME, "p", false},  {KEPT_WHOLE, "d", true},
+		{KEPT_WHOLE, "d/f", false}, {KEPT_PART, "d", false},  {KEPT_PART, "p", true},
+		{KEPT_WHOLE, "p", false},
+	};
+	uint8_t body[16384];
+	(void)state;
+	e[6].sparse = 1;
+	for (int flagged = 0; flagged < 2; flagged++) {
+		dest_begin();
+		dest->flags = BEGIN_DRY_RUN | (flagged ? BEGIN_DELETE : 0);
+		struct dest_job *job = plan(body, put_offer(body, sizeof body, e, COUNT(e)));
+		assert_null(job->violation);
+		assert_int_equal(job->planned[3].action, PLAN_DONE);
+		assert_int_equal(kept_seal(&dest->kept), 0);
+		for (size_t i = 0; i < COUNT(want); i++)
+			assert_int_equal(
+				kept_has(&dest->kept, want[i].kind, want[i].path, strlen(want[i].path)),
+				flagged && want[i].has);
+		dest_job_free(job);
+		dest_over();
+	}
+}
+
 static void mutated_offer(void *ctx, enum mutation kind, size_t at, const uint8_t *p, size_t n)
 {
 	struct frame_want want;
@@ -560,11 +598,11 @@ static int finish(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_verdict),	 cmocka_unit_test(refused_names),
-		cmocka_unit_test(impossible_entries),	 cmocka_unit_test(mutated_offers),
-		cmocka_unit_test(a_pack_is_written),	 cmocka_unit_test(packs_that_are_wrong),
-		cmocka_unit_test(mutated_packs),	 cmocka_unit_test(chunks_in_any_order),
-		cmocka_unit_test(chunks_that_are_wrong),
+		cmocka_unit_test(every_verdict),	cmocka_unit_test(refused_names),
+		cmocka_unit_test(impossible_entries),	cmocka_unit_test(what_was_offered),
+		cmocka_unit_test(mutated_offers),	cmocka_unit_test(a_pack_is_written),
+		cmocka_unit_test(packs_that_are_wrong), cmocka_unit_test(mutated_packs),
+		cmocka_unit_test(chunks_in_any_order),	cmocka_unit_test(chunks_that_are_wrong),
 	};
 	return cmocka_run_group_tests(tests, begin, finish);
 }

@@ -111,7 +111,7 @@ static void add_line(struct collected *c, enum walk_result r, const struct entry
 	if (r == WALK_PROBLEM)
 		n = asprintf(line, "P %s %s", e->path, haul_rc_name(problem->rc));
 	else
-		n = asprintf(line, "%c %s%s%s", "?FDLE"[e->type], e -> path, e -> target ? ">" : "",
+		n = asprintf(line, "%c %s%s%s", "?FDLE?O"[e->type], e -> path, e -> target ? ">" : "",
 			     e->target ? e->target : "");
 	assert_true(n > 0);
 }
@@ -249,6 +249,95 @@ static void source_names(void **state)
 	assert_int_equal(chdir("a/b"), 0);
 	expect("..", LINKS_KEEP, NULL, TREE_A);
 	expect(".", LINKS_KEEP, NULL, "F f|");
+}
+
+/* For --delete: what is left out is told, and a directory of which not all could be. */
+static struct walk *walk_telling(const char *const *sources, size_t count, enum links_mode links)
+{
+	struct haul_config cfg = {.links = links, .delete_strays = true};
+	struct haul_err err = {0};
+	struct walk *w = NULL;
+	return walk_new(&cfg, sources, count, &w, &err) == HAUL_OK ? w : NULL;
+}
+
+static void left_out(void **state)
+{
+	(void)state;
+	const char *sources[] = {"a", "ln"};
+	make_tree();
+	assert_int_equal(symlink("f", "a/b/l"), 0);
+	expect("a", LINKS_SKIP, NULL, TREE_A);
+	expect_walk(walk_telling(sources, 1, LINKS_SKIP), TREE_A "O a/b/l|");
+	expect_walk(walk_telling(sources, 2, LINKS_SKIP), TREE_A "O a/b/l|O ln|");
+	expect_walk(walk_telling(sources, 1, LINKS_KEEP), TREE_A "L a/b/l>f|");
+	assert_int_equal(mkdir("a/.haul", 0700), 0);
+	expect_walk(walk_telling(sources, 1, LINKS_SKIP), TREE_A "O a/b/l|");
+}
+
+/* The end of the directory `path`: is there something in it that no entry told of? */
+static bool ends_in_part(const char *source, const char *path)
+{
+	struct entry e;
+	struct haul_err problem;
+	bool part = false, met = false;
+	struct walk *w = walk_telling(&source, 1, LINKS_KEEP);
+	assert_non_null(w);
+	for (enum walk_result r; (r = walk_next(w, &e, &problem)) != WALK_END;)
+		if (r == WALK_ENTRY && e.type == ENTRY_DIR_END && strcmp(e.path, path) == 0) {
+			part = e.part;
+			met = true;
+		}
+	walk_free(w);
+	assert_true(met);
+	return part;
+}
+
+static void directories_in_part(void **state)
+{
+	(void)state;
+	make_tree();
+	assert_false(ends_in_part("a", "a"));
+	assert_false(ends_in_part("a", "a/b"));
+	assert_int_equal(mkfifo("a/b/fifo", 0600), 0);
+	assert_false(ends_in_part("a", "a"));
+	assert_true(ends_in_part("a", "a/b"));
+}
+
+static void sources_without_anything(void **state)
+{
+	static const struct {
+		const char *sources[2];
+		bool to_top;
+		const char *empty;
+	} table[] = {
+		{{"a", "file"}, false, NULL}, {{"a/.", "file"}, true, NULL}, {{"e", "a"}, false, "e"},
+		{{"a", "e/."}, true, "e/."},  {{"e/", "e/."}, true, "e/"},   {{"s", "a"}, false, "s"},
+		{{"d", "a"}, false, NULL},    {{"f/.", "a"}, true, NULL},
+	};
+	(void)state;
+	make_tree();
+	assert_int_equal(mkdir("e", 0755), 0);
+	assert_int_equal(mkdir("s", 0755), 0);
+	assert_int_equal(mkdir("s/.haul", 0755), 0);
+	assert_int_equal(mkdir("d", 0755), 0);
+	assert_int_equal(mkdir("d/d", 0755), 0); /* an empty directory is something */
+	assert_int_equal(mkdir("f", 0755), 0);
+	assert_int_equal(mkfifo("f/fifo", 0600), 0); /* and so is what cannot be sent */
+	for (size_t i = 0; i < COUNT(table); i++) {
+		struct entry e;
+		struct haul_err problem;
+		const char *empty;
+		struct walk *w = walk_telling(table[i].sources, 2, LINKS_KEEP);
+		assert_non_null(w);
+		while (walk_next(w, &e, &problem) != WALK_END)
+			;
+		assert_int_equal(walk_roots(w, &empty), table[i].to_top);
+		if (table[i].empty)
+			assert_string_equal(empty, table[i].empty);
+		else
+			assert_null(empty);
+		walk_free(w);
+	}
 }
 
 static void chdir_fails(void **state)
@@ -723,6 +812,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(source_names),
+		TEST(left_out),
+		TEST(directories_in_part),
+		TEST(sources_without_anything),
 		TEST(chdir_fails),
 		TEST(several_sources),
 		TEST(nothing_readable),
