@@ -172,7 +172,7 @@ static void reason_member(struct text *t, const struct haul_err *err)
 static bool is_about_file(enum haul_rc rc)
 {
 	return rc == HAUL_NO_SOURCE || rc == HAUL_POLICY || rc == HAUL_IO || rc == HAUL_NO_SPACE ||
-	       rc == HAUL_DIGEST || rc == HAUL_PARTIAL || rc == HAUL_CHANGED || rc == HAUL_DELETE_GUARD;
+	       rc == HAUL_DIGEST || rc == HAUL_PARTIAL || rc == HAUL_CHANGED;
 }
 
 static void error_members(struct text *t, const struct event *ev)

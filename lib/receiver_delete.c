@@ -91,15 +91,14 @@ void receiver_delete_step(struct receiver *r, struct commit_job *job)
 enum haul_rc receiver_on_delete(struct receiver *r, struct span body)
 {
 	struct deletion *d = &r->deletion;
+	struct frame_delete ask; /* the last one may be in the stage's hands still */
 	bool dry = r->dest.flags & BEGIN_DRY_RUN;
-	if (!frame_get_delete(body, &d->ask) || d->ask.mode < MODE_COUNT || d->ask.mode > MODE_REMOVE ||
-	    d->ask.top > 1)
+	if (!frame_get_delete(body, &ask) || ask.mode < MODE_COUNT || ask.mode > MODE_REMOVE || ask.top > 1)
 		return receiver_violation(r, "malformed DELETE", body.n);
-	if (!(r->dest.flags & BEGIN_DELETE) || !r->dest.root || d->asked ||
-	    (dry && d->ask.mode == MODE_REMOVE))
+	if (!(r->dest.flags & BEGIN_DELETE) || !r->dest.root || d->asked || (dry && ask.mode == MODE_REMOVE))
 		return receiver_violation(
-			r, "DELETE that BEGIN did not announce, or before the last was answered",
-			d->ask.mode);
+			r, "DELETE that BEGIN did not announce, or before the last was answered", ask.mode);
+	d->ask = ask;
 	d->asked = d->begun = true;
 	return HAUL_OK;
 }
@@ -121,8 +120,13 @@ static void tell_removed(struct receiver *r, const struct buf *answer)
 		ev.u.file.state = s.state == STRAY_REMOVED ? FILE_DELETED : FILE_FAILED;
 		ev.u.file.sys = s.sys;
 		ev.u.file.why = s.state == STRAY_REMOVED ? NULL : "cannot be deleted";
-		r->m->deleted += s.state == STRAY_REMOVED;
 		event_emit(r->set.bus, &ev);
+		if (s.state == STRAY_REMOVED) {
+			r->m->deleted++;
+		} else {
+			r->m->failed++;
+			r->worst = HAUL_PARTIAL;
+		}
 	}
 }
 

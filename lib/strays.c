@@ -15,7 +15,7 @@
 #include "lib/names.h"
 
 /* Names between two pauses. */
-#define PAUSE_NAMES 32768u
+#define PAUSE_NAMES 4096u
 /* What the steps return besides an enum strays_result. */
 enum { STRAYS_AGAIN = -1 };
 

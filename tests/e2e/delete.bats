@@ -363,6 +363,26 @@ guarded() {
 	[ -d dst/src/old/bound ]
 }
 
+@test "what cannot be deleted is told, stays, and the rest goes" {
+	mkdir -p src dst/src/sub
+	echo x >src/f
+	many dst/src/old 1 3
+	start_on recv port strace -f -qq -o trace -e trace=unlinkat -P "$PWD/dst/src/old" -e inject=unlinkat:error=EPERM:when=1 \
+		"$HAUL" recv --sandbox=off --listen=127.0.0.1:0 --port-file=port --json=recv.json dst
+	rc=0
+	"$HAUL" send --delete --json=send.json src "$ADDR" 2>send.err || rc=$?
+	[ "$rc" -eq 23 ]
+	one_line send.err 'src/old/[123]: cannot be deleted: Operation not permitted; 1 failed'
+	done_is send.json deleted=3 failed=1
+	done_is recv.json deleted=3 failed=1 exit=23
+	[ "$(find dst/src/old | wc -l)" -eq 2 ]
+	[ ! -e dst/src/sub ]
+	kill -TERM "$(pgrep -P "$PID")"
+	reap "$PID"
+	deliver 0 dst --delete src
+	same_tree src dst/src
+}
+
 @test "pulled: the sender's person decides" {
 	mkdir -p src dst/src
 	echo x >src/f
