@@ -195,7 +195,7 @@ static void send_entry(struct peer *p, const struct script *s)
 		e.type = 0;
 		break;
 	case 2:
-		e.type = 6; /* a FIFO, a device: there is no such thing on the wire */
+		e.type = 7; /* a FIFO, a device: there is no such thing on the wire */
 		break;
 	case 3:
 		e.mtime_ns = 1000000000;
