@@ -19,18 +19,19 @@
  * lib/   the engine
  *   keys keytext keyfile peers   keys: held, as text, in files nobody else may change; who is let in
  *   units        numbers as the user writes them
- *   engine engine_conn   the wire thread: one poll loop; dialling, attaching, losing connections
- *   sender sender_offer sender_jobs sender_in    one role: scan and offer; read and send; answers
+ *   engine engine_conn engine_io the wire thread: one poll loop; making and losing connections; their bytes
+ *   sender sender_offer sender_jobs sender_in sender_stream   one role: scan and offer; read and send; answers; a pipe
  *   receiver receiver_in receiver_jobs receiver_commit    the other: what comes; work; results
- *   sender_impl receiver_impl    what the files of a role share
- *   serve strangers handoff      the listener with its sessions; who has not said who he is; passing him on
+ *   engine_impl sender_impl receiver_impl serve_impl    what the files of each share
+ *   serve serve_sessions strangers handoff   the listener; its sessions; who has not said who he is; passing him on
  *   scan source stream_in        sending stages: walk, read and pack, standard input or a producer
  *   plan dest dest_work dest_impl commit sink    receiving: compare; verify, write; sync, rename; a consumer
  *   pool blocks          ordered stages of workers; memory for chunks
  *   walk operand names stamp     sources to entries: how a SRC is spelt; is a file still the same
  *   partial journal holder boot  large files across runs: the bytes, what is known, whose they are, since when
  *   inventory sweep      what lies in the state directory; what nobody wants any more
- *   root dircache place  the destination: all paths beneath it; open directories; final names
+ *   root root_state root_impl   the destination: all paths beneath it, and its .haul
+ *   dircache place       its open directories; final names
  *   beneath bytes        opening names from elsewhere without leaving a directory; reading and writing
  *   codec governor digest        zstd per chunk; the level; XXH3-128 of content
  *   endpoint dial listen conn command    addresses; making connections; child processes

@@ -1,4 +1,4 @@
-#include "lib/engine_conn.h"
+#include "lib/engine_impl.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -321,20 +321,15 @@ void engine_conn_dial(struct engine *e, uint64_t now)
 	}
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 uint64_t engine_conn_deadline(const struct engine *e)
 {
 	if (!e->set.dial)
 		return UINT64_MAX;
 	uint64_t at = e->attempt_deadline;
 	if (e->dial)
-		at = least(at, dial_wake_ms(e->dial));
+		at = clock_earlier(at, dial_wake_ms(e->dial));
 	else if (!e->conn_open)
-		at = least(at, e->redial_at);
+		at = clock_earlier(at, e->redial_at);
 	return at;
 }
 

@@ -123,4 +123,11 @@ void sender_count_failed(struct sender *s, const struct source_file *f, enum hau
 void sender_count_vanished(struct sender *s, const struct source_file *f);
 enum haul_rc sender_message(void *self, struct link_event *ev);
 
+/* ---- sender_stream ---- */
+
+/* A pipe instead of a tree: its one entry. */
+void sender_offer_stream(struct sender *s);
+/* Pieces read become jobs for the workers; the reader gets new ones to fill. */
+void sender_pump_stream(struct sender *s);
+
 #endif
