@@ -31,6 +31,7 @@
  *   partial journal holder boot  large files across runs: the bytes, what is known, whose they are, since when
  *   inventory sweep      what lies in the state directory; what nobody wants any more
  *   root dircache place  the destination: all paths beneath it; open directories; final names
+ *   destdir              the directory a receiver was given: opened, made, looked at
  *   beneath bytes        opening names from elsewhere without leaving a directory; reading and writing
  *   codec governor digest        zstd per chunk; the level; XXH3-128 of content
  *   endpoint dial listen conn command    addresses; making connections; child processes
