@@ -32,6 +32,7 @@
  *   inventory sweep      what lies in the state directory; what nobody wants any more
  *   root root_state root_impl   the destination: all paths beneath it, and its .haul
  *   dircache place       its open directories; final names
+ *   destdir              the directory a receiver was given: opened, made, looked at
  *   beneath bytes        opening names from elsewhere without leaving a directory; reading and writing
  *   codec governor digest        zstd per chunk; the level; XXH3-128 of content
  *   endpoint dial listen conn command    addresses; making connections; child processes

@@ -69,6 +69,7 @@ static int serve_one(void *ctx, struct serve_session *s)
 	if (!confine(&place, ctx, s->owner, s->subdir))
 		return haul_rc_status(HAUL_POLICY);
 	setup.resume = s->resume;
+	setup.dry_run = s->dry_run;
 	setup.session_id = s->bound_id;
 	setup.owner = place.options.cfg.auth ? s->owner : NULL;
 	if (place.subdir[0])

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/dest_impl.h"
+#include "lib/plan.h"
 #include "lib/sweep.h"
 #include "wire/err.h"
 
@@ -52,7 +53,7 @@ enum haul_rc dest_init(struct dest *d, const struct haul_config *cfg, struct blo
 
 void dest_tidy(struct dest *d)
 {
-	if (!d->root)
+	if (!d->root || d->flags & PLAN_DRY_RUN)
 		return;
 	pthread_mutex_lock(&d->mark_mu);
 	if (d->mark_fd >= 0)

@@ -27,7 +27,8 @@ void dircache_unref(struct root_dir *dir)
 {
 	if (!dir || --dir->refs > 0)
 		return;
-	close(dir->fd);
+	if (dir->fd >= 0)
+		close(dir->fd);
 	free(dir);
 }
 

@@ -254,7 +254,9 @@ static void open_handshake(struct engine *e)
 	struct hello hello = handoff_hello();
 	struct frame_attach attach = {
 		.role = (uint8_t)e->set.ops->role,
-		.fresh = !e->was_up,
+		.fresh = e->was_up	       ? ATTACH_RESUME
+			 : e->set.cfg->dry_run ? ATTACH_DRY_RUN
+					       : ATTACH_FRESH,
 		.received = link_received(&e->link),
 		.granted = link_grant(&e->link),
 	};

@@ -22,6 +22,10 @@ bool endpoint_is_local(const struct endpoint *ep);
  * descriptor that does not listen. Such an endpoint goes to conn_adopt instead of endpoint_listen. */
 bool endpoint_is_single(const struct endpoint *ep);
 
+/* An inherited descriptor must be open, and a stream socket that listens or is connected: else HAUL_USAGE.
+ * Other endpoints are fine. */
+enum haul_rc endpoint_check(const struct endpoint *ep, struct haul_err *err);
+
 /*
  * Binds and listens; returns the descriptor, or -1 with err filled: HAUL_USAGE for an address that cannot
  * be one, HAUL_IO otherwise. *bound gets HOST:PORT or the path, malloc'ed. A stale unix socket (nobody

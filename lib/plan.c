@@ -9,11 +9,6 @@
 
 #include "lib/walk.h"
 
-#define FLAG_DRY_RUN	   1u
-#define FLAG_SKIP_NEWER	   2u
-#define FLAG_SKIP_EXISTING 4u
-#define FLAG_ONLY_EXISTING 8u
-#define FLAG_WHOLE_FILES   16u
 /* Chunks in all maps of a session: 17 bytes each. */
 #define MAPS_MAX (8u << 20)
 
@@ -70,21 +65,21 @@ static struct frame_verdict plan_file(struct dest *d, const char *path, const st
 	struct stat st;
 	int rc = root_stat(d->root, path, &st);
 	if (rc == -ENOENT)
-		return say(d->flags & FLAG_ONLY_EXISTING ? PLAN_SKIP : PLAN_SEND);
+		return say(d->flags & PLAN_ONLY_EXISTING ? PLAN_SKIP : PLAN_SEND);
 	if (rc < 0)
 		return say_errno(rc);
 	if (S_ISDIR(st.st_mode))
 		return say_failed(HAUL_IO, EISDIR);
 	if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
 		return say_failed(HAUL_POLICY, EEXIST);
-	if (d->flags & FLAG_SKIP_EXISTING)
+	if (d->flags & PLAN_SKIP_EXISTING)
 		return say(PLAN_SKIP);
 	if (S_ISREG(st.st_mode)) {
 		if (looks_unchanged(d, e, &st)) {
-			rc = d->flags & FLAG_DRY_RUN ? 0 : mend_mode(d, path, &st, e->mode);
+			rc = d->flags & PLAN_DRY_RUN ? 0 : mend_mode(d, path, &st, e->mode);
 			return rc < 0 ? say_errno(rc) : say(PLAN_SKIP);
 		}
-		if ((d->flags & FLAG_SKIP_NEWER) && is_newer(e, &st))
+		if ((d->flags & PLAN_SKIP_NEWER) && is_newer(e, &st))
 			return say(PLAN_SKIP);
 	}
 	return d->cfg->overwrite == OVERWRITE_NO ? say_failed(HAUL_POLICY, EEXIST) : say(PLAN_SEND);
@@ -184,10 +179,10 @@ static struct frame_verdict left_alone(struct dest *d, const char *path, const s
 	struct stat st;
 	int rc = root_stat(d->root, path, &st);
 	if (rc == -ENOENT)
-		return say(d->flags & FLAG_ONLY_EXISTING ? PLAN_SKIP : PLAN_SEND);
+		return say(d->flags & PLAN_ONLY_EXISTING ? PLAN_SKIP : PLAN_SEND);
 	if (rc < 0 || e->type == ENTRY_DIR)
 		return say(PLAN_SEND); /* making it says why not */
-	if (d->flags & FLAG_SKIP_EXISTING)
+	if (d->flags & PLAN_SKIP_EXISTING)
 		return say(PLAN_SKIP);
 	bool same = S_ISLNK(st.st_mode) && (uint64_t)st.st_size == e->target.n &&
 		    st.st_mtim.tv_sec == e->mtime_s && (uint32_t)st.st_mtim.tv_nsec == e->mtime_ns;
@@ -197,7 +192,7 @@ static struct frame_verdict left_alone(struct dest *d, const char *path, const s
 static struct frame_verdict plan_entry(struct dest *d, const char *path, const struct frame_entry *e,
 				       const char *target)
 {
-	bool created, dry = d->flags & FLAG_DRY_RUN;
+	bool created, dry = d->flags & PLAN_DRY_RUN;
 	const char *tag;
 	if (e->type == ENTRY_DIR || e->type == ENTRY_SYMLINK) {
 		struct frame_verdict v = left_alone(d, path, e);
@@ -324,7 +319,7 @@ static struct frame_verdict prepare(struct dest *d, struct dest_file *f)
 	}
 	if (large && !has_room(d, f))
 		return say_failed(HAUL_NO_SPACE, ENOSPC);
-	bool update = !f->stream && !(d->flags & FLAG_WHOLE_FILES) && f->base == BASE_NONE &&
+	bool update = !f->stream && !(d->flags & PLAN_WHOLE_FILES) && f->base == BASE_NONE &&
 		      (d->compare == COMPARE_CONTENT || f->size > d->chunk);
 	if (update)
 		open_old(d, f);
@@ -419,10 +414,10 @@ static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, c
 	if (why)
 		return why;
 	struct frame_verdict v = decide(d, path, *len, &e);
-	if (!(d->flags & FLAG_DRY_RUN))
+	if (!(d->flags & PLAN_DRY_RUN))
 		atomic_store_explicit(&d->unsynced, true, memory_order_relaxed);
 	*p = (struct dest_planned){.action = v.action, .type = e.type, .size = e.size};
-	if (v.action == PLAN_SEND && !(d->flags & FLAG_DRY_RUN)) {
+	if (v.action == PLAN_SEND && !(d->flags & PLAN_DRY_RUN)) {
 		struct dest_file *f = file_new(&e, id, d->only ? d->only : path);
 		if (!f)
 			return "no memory for an entry";

@@ -9,6 +9,13 @@
 
 enum plan_action { PLAN_SKIP = 0, PLAN_SEND = 1, PLAN_FAILED = 2, PLAN_DONE = 3, PLAN_COMPARE = 4 };
 
+/* flags of BEGIN */
+#define PLAN_DRY_RUN	   1u
+#define PLAN_SKIP_NEWER	   2u
+#define PLAN_SKIP_EXISTING 4u
+#define PLAN_ONLY_EXISTING 8u
+#define PLAN_WHOLE_FILES   16u
+
 /* Worker: fills job->out with the body of a WANT, or job->violation. */
 void plan_run(struct dest *d, struct dest_job *job);
 

@@ -186,8 +186,12 @@ static const struct engine_ops receiver_ops = {
 
 /* ---- set-up and end ---- */
 
+typedef enum haul_rc root_opener(const char *dir, const char *subdir, struct root **out,
+				 struct haul_err *err);
+
 /* -o FILE: a tree of one name in the directory that holds it. */
-static enum haul_rc open_output(const char *file, struct root **root, const char **only, struct haul_err *err)
+static enum haul_rc open_output(const char *file, root_opener *open, struct root **root, const char **only,
+				struct haul_err *err)
 {
 	const char *slash = strrchr(file, '/');
 	char dir[PATH_MAX_BYTES + 1];
@@ -199,16 +203,16 @@ static enum haul_rc open_output(const char *file, struct root **root, const char
 	const char *why = root_name_refused(*only, strlen(*only));
 	if (why)
 		return haul_fail(err, HAUL_USAGE, 0, file, "cannot be the output: %s", why);
-	return root_open(slash ? (n ? dir : "/") : ".", NULL, root, err);
+	return open(slash ? (n ? dir : "/") : ".", NULL, root, err);
 }
 
 /* The destination, unless it is a sink: then *root stays NULL. */
 static enum haul_rc open_root(const struct haul_config *cfg, const char *dir, const char *subdir,
-			      struct root **root, const char **only, struct haul_err *err)
+			      root_opener *open, struct root **root, const char **only, struct haul_err *err)
 {
 	if (cfg->to_cmd || (cfg->output && sink_wanted(cfg->output)))
 		return HAUL_OK;
-	return cfg->output ? open_output(cfg->output, root, only, err) : root_open(dir, subdir, root, err);
+	return cfg->output ? open_output(cfg->output, open, root, only, err) : open(dir, subdir, root, err);
 }
 
 bool receiver_knows(const struct haul_config *cfg, const char *dir, const char *subdir,
@@ -217,7 +221,7 @@ bool receiver_knows(const struct haul_config *cfg, const char *dir, const char *
 	struct root *root = NULL;
 	const char *only;
 	struct haul_err err = {0};
-	bool known = open_root(cfg, dir, subdir, &root, &only, &err) == HAUL_OK && root &&
+	bool known = open_root(cfg, dir, subdir, root_look, &root, &only, &err) == HAUL_OK && root &&
 		     partial_has_stream(root, id);
 	root_close(root);
 	return known;
@@ -227,9 +231,11 @@ static enum haul_rc open_destination(struct receiver *r, struct haul_err *err)
 {
 	const struct haul_config *cfg = r->cfg;
 	r->dest.single = cfg->output || cfg->to_cmd;
-	if (open_root(cfg, r->set.dir, r->set.subdir, &r->dest.root, &r->dest.only, err) != HAUL_OK)
+	root_opener *open = r->set.dry_run ? root_look : root_open;
+	if (open_root(cfg, r->set.dir, r->set.subdir, open, &r->dest.root, &r->dest.only, err) != HAUL_OK)
 		return err->rc;
-	return r->dest.root ? HAUL_OK : sink_open(&r->sink, cfg->to_cmd, cfg->output, err);
+	/* a consumer is started for what it is given */
+	return r->dest.root || r->set.dry_run ? HAUL_OK : sink_open(&r->sink, cfg->to_cmd, cfg->output, err);
 }
 
 /* Everything that is to be opened or started is; threads are not, for only they would inherit what follows.
@@ -263,6 +269,7 @@ static enum haul_rc take_up(struct receiver *r, struct haul_err *err)
 	if (!f)
 		return haul_fail(err, HAUL_NO_RESUME, 0, NULL, "the stream's journal cannot be taken up");
 	r->begun = true;
+	sweep_run(r->dest.root);
 	r->next_offer = f->id + 1;
 	r->dest.next = r->next_offer;
 	r->active = f;
@@ -297,8 +304,6 @@ static enum haul_rc set_up(struct receiver *r, struct haul_err *err)
 	if (open_destination(r, err) != HAUL_OK || confine(r, err) != HAUL_OK ||
 	    start_stages(r, err) != HAUL_OK)
 		return err->rc;
-	if (r->dest.root)
-		sweep_run(r->dest.root);
 	return r->set.resume ? take_up(r, err) : HAUL_OK;
 }
 

@@ -22,7 +22,8 @@ struct receiver_setup {
 	const struct endpoint *dial; /* the receiver dials, or NULL */
 	struct handoff *first;	     /* the connection that opened the session, or NULL */
 	int handoff_fd, signal_fd;
-	bool resume; /* a stream whose earlier receiver died: its journal tells where to go on */
+	bool dry_run; /* the sender has said so before BEGIN: nothing is made */
+	bool resume;  /* a stream whose earlier receiver died: its journal tells where to go on */
 };
 
 /* Is there the journal of a stream with this session id, to be taken up? */

@@ -20,6 +20,10 @@ static enum haul_rc on_begin(struct receiver *r, struct span body)
 	if (!frame_get_begin(body, &b) || b.chunk < CHUNK_MIN_BYTES || b.chunk > CHUNK_MAX_BYTES ||
 	    (b.kind != KIND_TREE && b.kind != KIND_STREAM) || b.compare > 2)
 		return receiver_violation(r, "malformed BEGIN", body.n);
+	if (r->set.dry_run && !(b.flags & PLAN_DRY_RUN))
+		return receiver_violation(r, "BEGIN of another run than ATTACH announced", b.flags);
+	if (r->dest.root && !(b.flags & PLAN_DRY_RUN))
+		sweep_run(r->dest.root);
 	r->dest.seed = b.seed;
 	r->dest.chunk = b.chunk;
 	r->dest.compare = b.compare;

@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/destdir.h"
 #include "lib/place.h"
 #include "lib/seccomp.h"
 
@@ -50,6 +51,10 @@ static int dir_make(struct root *root, const char *path, size_t len)
 /* Recursive through dir_make, at most ROOT_DEPTH_MAX deep. */
 static struct root_dir *dir_get(struct root *root, const char *path, size_t len, bool mkdirs)
 {
+	if (root->top->fd < 0) { /* absent: nothing is in it, nothing can be made */
+		errno = ENOENT;
+		return NULL;
+	}
 	uint64_t hash = dircache_hash(path, len);
 	struct root_dir *dir = dircache_find(&root->cache, hash, path, len);
 	if (dir)
@@ -134,51 +139,53 @@ static struct root *root_new(int fd)
 	return root;
 }
 
-static int open_or_make(const char *dir)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT && (mkdir(dir, 0777) == 0 || errno == EEXIST))
-		fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
-/* Makes SUBDIR below the open directory fd and returns it open instead of fd, which is closed; or -errno. */
-static int enter_subdir(int fd, const char *subdir)
+/* Opens SUBDIR below fd, which is closed, and returns it; or -errno. */
+static int enter_subdir(int fd, const char *subdir, bool make)
 {
 	struct root *outer = root_new(fd);
 	if (!outer) {
 		close(fd);
 		return -ENOMEM;
 	}
-	struct root_dir *dir = dir_get(outer, subdir, strlen(subdir), true);
+	struct root_dir *dir = dir_get(outer, subdir, strlen(subdir), make);
 	int inner = dir ? fcntl(dir->fd, F_DUPFD_CLOEXEC, 0) : -1;
-	int rc = inner < 0 ? -errno : inner;
+	int rc = inner >= 0 ? inner : errno == ENOENT && !make ? DESTDIR_ABSENT : -errno;
 	if (dir)
 		root_dir_put(outer, dir);
 	root_close(outer);
 	return rc;
 }
 
-enum haul_rc root_open(const char *dir, const char *subdir, struct root **out, struct haul_err *err)
+static enum haul_rc open_root(const char *dir, const char *subdir, bool make, struct root **out,
+			      struct haul_err *err)
 {
 	*out = NULL;
 	const char *refused = subdir ? root_name_refused(subdir, strlen(subdir)) : NULL;
 	if (refused)
 		return haul_fail(err, HAUL_POLICY, 0, subdir, "subdirectory refused: %s", refused);
-	int fd = open_or_make(dir);
-	if (fd < 0)
+	int fd = make ? destdir_open(dir) : destdir_look(dir);
+	if (fd < 0 && fd != DESTDIR_ABSENT)
 		return haul_fail(err, haul_rc_from_errno(-fd), 0, dir, "cannot open the directory: %s",
 				 strerror(-fd));
-	if (subdir)
-		fd = enter_subdir(fd, subdir);
-	if (fd < 0)
+	if (subdir && fd >= 0)
+		fd = enter_subdir(fd, subdir, make);
+	if (fd < 0 && fd != DESTDIR_ABSENT)
 		return haul_fail(err, fd == -ENOTDIR || fd == -ELOOP ? HAUL_POLICY : haul_rc_from_errno(-fd),
 				 0, subdir, "cannot open the subdirectory: %s", strerror(-fd));
 	*out = root_new(fd);
-	if (*out)
-		return HAUL_OK;
-	close(fd);
-	return haul_fail(err, HAUL_NO_MEMORY, ENOMEM, dir, "out of memory");
+	if (!*out && fd >= 0)
+		close(fd);
+	return *out ? HAUL_OK : haul_fail(err, HAUL_NO_MEMORY, ENOMEM, dir, "out of memory");
+}
+
+enum haul_rc root_open(const char *dir, const char *subdir, struct root **out, struct haul_err *err)
+{
+	return open_root(dir, subdir, true, out, err);
+}
+
+enum haul_rc root_look(const char *dir, const char *subdir, struct root **out, struct haul_err *err)
+{
+	return open_root(dir, subdir, false, out, err);
 }
 
 void root_close(struct root *root)

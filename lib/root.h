@@ -23,6 +23,10 @@ struct root;
 /* Opens DIR (created with its missing last component, mode 0777 & ~umask) and makes the root of it. On
  * success *out is owned by the caller. subdir, if not NULL, is a checked relative path created beneath. */
 enum haul_rc root_open(const char *dir, const char *subdir, struct root **out, struct haul_err *err);
+
+/* The same without making anything: for a dry run. Where DIR or SUBDIR is missing but could be made, the root
+ * is one that holds nothing: every look-up answers ENOENT, root_fd is -1. */
+enum haul_rc root_look(const char *dir, const char *subdir, struct root **out, struct haul_err *err);
 void root_close(struct root *root); /* NULL is fine */
 
 /* The root's own descriptor, borrowed (fstatvfs, syncfs). */

@@ -143,10 +143,9 @@ int root_state_open(struct root *root, const char *name, int flags)
 	if (flags & O_CREAT)
 		return root_in_state(root, op_open_make, name, NULL);
 	int state = root_state_open_dir(root);
-	if (state < 0)
-		return state;
-	int fd = open_regular(state, name, flags);
-	close(state);
+	int fd = state < 0 ? state : open_regular(state, name, flags);
+	if (state >= 0)
+		close(state);
 	return fd;
 }
 

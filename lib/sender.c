@@ -352,16 +352,40 @@ enum haul_rc sender_run(const struct sender_setup *setup, struct session_outcome
 	return out->err.rc;
 }
 
-/* What was committed before is skipped now: only what moved and what went wrong on the way adds up. */
+static uint64_t less(uint64_t from, uint64_t n)
+{
+	return n < from ? from - n : 0;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * Every byte of content counts once: as skipped, as kept from before the run, or as moved.
+ *
+ * What was committed before is skipped now. What was kept of the other files before is kept again now; what was
+ * sent of them is either kept now, and counts as moved all the same, or lost and sent again.
+ */
 void session_add_metrics(struct metrics *to, const struct metrics *earlier)
 {
+	uint64_t kept = less(to->kept_bytes, earlier->open_kept), sent = to->bytes;
+	uint64_t found = smaller(kept, earlier->open_sent), lost = earlier->open_sent - found;
+	bool idle = !sent && !to->kept_bytes; /* it came to nothing, and does not tell what was lost */
+	to->open_kept = idle ? earlier->open_kept : less(to->kept_bytes, to->committed_kept);
+	to->open_sent = idle ? earlier->open_sent : less(sent + to->committed_kept, to->committed_bytes);
+	lost = idle ? 0 : smaller(lost, earlier->bytes);
 	to->files += earlier->files;
-	to->skipped -= earlier->files < to->skipped ? earlier->files : to->skipped;
-	to->bytes += earlier->bytes;
+	to->skipped = less(to->skipped, earlier->files);
+	to->skipped_bytes = less(to->skipped_bytes, earlier->committed_bytes);
+	to->committed_bytes += earlier->committed_bytes;
+	to->kept_bytes = earlier->kept_bytes + kept - found;
+	to->bytes += earlier->bytes - lost;
 	to->wire_in += earlier->wire_in;
 	to->wire_out += earlier->wire_out;
 	to->reconnects += earlier->reconnects;
-	to->resent_bytes += earlier->resent_bytes;
+	to->resent_bytes += earlier->resent_bytes + smaller(lost, sent);
 	to->dup_bytes += earlier->dup_bytes;
 	to->stale_acks += earlier->stale_acks;
 }

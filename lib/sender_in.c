@@ -240,12 +240,15 @@ static void apply_outcome(struct sender *s, struct source_file *f, const struct 
 	if (o->code == REASON_UNCHANGED) {
 		s->m->skipped++;
 		s->m->skipped_bytes += f->stamp.size;
+		s->m->kept_bytes -= f->kept;
 		s->m->entries++;
 		file_event(s, f, FILE_SKIPPED, 0, NULL);
 		sender_close_entry(s, f);
 	} else if (o->code == 0) {
 		remove_source(s, f);
 		s->m->files++;
+		s->m->committed_bytes += f->stamp.size;
+		s->m->committed_kept += f->kept;
 		s->m->entries++;
 		file_event(s, f, FILE_COMMITTED, 0, NULL);
 		sender_close_entry(s, f);

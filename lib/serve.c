@@ -273,7 +273,9 @@ int serve_at(const struct serve_setup *setup, struct haul_err *err)
 	int status = -1, fd = -1;
 	if (endpoint_parse_listen(cfg->listen, &ep, err) != HAUL_OK)
 		return -1;
-	if (!endpoint_is_local(&ep) && !cfg->insecure && !cfg->auth) {
+	if (endpoint_check(&ep, err) != HAUL_OK) {
+		status = -1;
+	} else if (!endpoint_is_local(&ep) && !cfg->insecure && !cfg->auth) {
 		haul_fail(err, HAUL_USAGE, 0, ep.text,
 			  "not encrypted: listening beyond this machine needs --key, or --insecure");
 	} else if (endpoint_is_single(&ep)) {

@@ -22,6 +22,7 @@ struct serve_session {
 	struct handoff *first;
 	int handoff_fd; /* brings further connections of this session */
 	bool resume;	/* the peer goes on with a session whose process is gone */
+	bool dry_run;	/* nothing may be made, not even a directory */
 };
 
 struct serve_setup {

@@ -43,6 +43,7 @@ struct source_file {
 	/* wire thread */
 	size_t jobs;	/* chunks of it inside the stage */
 	uint64_t next;	/* offset of the next chunk to make */
+	uint64_t kept;	/* bytes that the receiver had, and keeps */
 	bool submitted; /* no more chunks will be made */
 	bool told;	/* its PACK or END is out: now, and not before, there may be a result */
 	bool listing;	/* the receiver compares: its list of chunks is to come */

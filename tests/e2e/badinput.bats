@@ -51,6 +51,17 @@ refused() {
 	[ ! -e dst ]
 }
 
+@test "an inherited descriptor that is none, a file, a pipe" {
+	echo x >file
+	refused 1 'fd:77: descriptor 77 is not open; .*listening' recv --listen=fd:77 dst
+	refused 1 'fd:77: descriptor 77 is not open; .*listening' send --listen=fd:77 file
+	refused 1 'fd:5: descriptor 5 is a file; .*listening' recv --listen=fd:5 dst 5<file
+	refused 1 'fd:5: descriptor 5 is a file; .*listening' recv --listen=fd:5 dst 5<>file
+	refused 1 'fd:5: descriptor 5 is not a socket; .*listening' recv --listen=fd:5 dst 5< <(:)
+	refused 1 'systemd:: systemd passed no socket' recv --listen=systemd: dst
+	[ ! -e dst ]
+}
+
 @test "addresses that make no sense" {
 	local dest
 	for dest in localhost: localhost:99999 localhost:0 '[::1' '[::1]' tcp:// tcp://localhost unix: exec: ssh:// ssh://host \

@@ -153,6 +153,35 @@ load helpers
 	one_line send.err
 }
 
+@test "a dry run makes nothing at the receiver: no SUBDIR, no DIR, no FILE, no consumer" {
+	local before
+	mkdir -p src dst/.haul
+	echo x >src/x
+	touch -d '2001-01-01' dst dst/.haul
+	start_recv dst
+	"$HAUL" send --dry-run src "$RECV_ADDR/sub/deep" 2>send.err
+	"$HAUL" send --dry-run src "$RECV_ADDR" 2>send.err
+	stop "$RECV_PID" 143
+	before=$(date -d '2001-01-01' +%s)
+	[ "$(find dst -mindepth 1)" = dst/.haul ]
+	[ "$(stat -c %Y dst)" -eq "$before" ]
+	RECV_NAME=other start_recv new
+	"$HAUL" send --dry-run src "$RECV_ADDR" 2>send.err
+	"$HAUL" send --dry-run src "$RECV_ADDR/sub" 2>send.err
+	stop "$RECV_PID" 143
+	[ ! -e new ]
+	"$HAUL" send --dry-run src "exec:$HAUL recv --stdio new" 2>send.err
+	[ ! -e new ]
+	echo x | "$HAUL" send --dry-run - "exec:$HAUL recv --stdio -o new/f" 2>send.err
+	[ ! -e new ]
+	echo x | "$HAUL" send --dry-run - "exec:$HAUL recv --stdio --to-cmd 'touch new'" 2>send.err
+	[ ! -e new ]
+	# what would fail does
+	SENT=0
+	"$HAUL" send --dry-run src "exec:$HAUL recv --stdio no/such" 2>send.err || SENT=$?
+	[ "$SENT" -eq 11 ]
+}
+
 @test "DIR is made if only its last part is missing" {
 	mkdir src
 	echo x >src/x

@@ -14,6 +14,7 @@ allowed() {
 	lib/root.o) echo '.*' ;;                                  # the destination, beneath DIR
 	lib/root_state.o) echo 'mkdirat|unlinkat|renameat|fstatat' ;; # its .haul
 	lib/place.o) echo 'renameat2?|linkat|unlinkat|fstatat|faccessat' ;; # its final names
+	lib/destdir.o) echo 'open|mkdir|l?stat|faccessat' ;;      # DIR itself, as the user spelt it
 	lib/beneath.o) echo 'openat|syscall' ;;                   # openat2, and where there is none
 	lib/walk.o) echo 'open|openat|readlinkat|fstatat|unlinkat' ;; # the source; --remove-source-files
 	lib/operand.o) echo 'realpath' ;;                         # the name of `..`
