@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -90,7 +91,6 @@ static enum haul_rc parse_long(struct parse *p, const char *word, char ***next)
 	const char *name = word + 2;
 	size_t len = strcspn(name, "=");
 	const char *value = name[len] ? name + len + 1 : NULL;
-	char typed[64];
 	const struct option_row *row = find_long(name, len);
 
 	if (!row) {
@@ -98,9 +98,8 @@ static enum haul_rc parse_long(struct parse *p, const char *word, char ***next)
 		p->typed = word;
 		return near ? BAD(p, "no such option; did you mean --%s?", near) : BAD(p, "no such option");
 	}
-	memcpy(typed, word, len + 2);
-	typed[len + 2] = '\0';
-	p->typed = typed;
+	snprintf(p->option, sizeof p->option, "--%s", row->name);
+	p->typed = p->option;
 	if (value && option_arg(row) == ARG_NONE)
 		return BAD(p, "takes no value");
 	if (!value && option_arg(row) == ARG_VALUE) {
@@ -115,10 +114,10 @@ static enum haul_rc parse_long(struct parse *p, const char *word, char ***next)
 static enum haul_rc parse_letters(struct parse *p, const char *word, char ***next)
 {
 	for (const char *c = word + 1; *c; c++) {
-		char typed[3] = {'-', *c, '\0'};
 		const struct option_row *row = find_letter(*c);
 		const char *value = NULL;
-		p->typed = row ? typed : word;
+		snprintf(p->option, sizeof p->option, "-%c", *c);
+		p->typed = row ? p->option : word;
 		if (!row)
 			return BAD(p, "no such option: -%c", *c);
 		if (option_arg(row) == ARG_VALUE) {

@@ -40,7 +40,7 @@ static bool confine(struct place *p, const struct options *o, const uint8_t owne
 	return n >= 0 && (size_t)n < sizeof p->subdir;
 }
 
-static int run_session(const struct options *o, const uint8_t id[static 16], struct receiver_setup *setup,
+static int run_session(const struct options *o, const uint8_t id[static 16], struct receiver_setup setup,
 		       struct haul_err *err)
 {
 	struct report report;
@@ -49,13 +49,13 @@ static int run_session(const struct options *o, const uint8_t id[static 16], str
 		report_failure(&out.err);
 		return haul_exit_status(&out.err);
 	}
-	setup->cfg = &o->cfg;
-	setup->dir = o->dir;
-	setup->bus = &report.bus;
-	if (!setup->session_id)
-		setup->session_id = id;
-	setup->signal_fd = signals_open();
-	receiver_run(setup, &out);
+	setup.cfg = &o->cfg;
+	setup.dir = o->dir;
+	setup.bus = &report.bus;
+	if (!setup.session_id)
+		setup.session_id = id;
+	setup.signal_fd = signals_open();
+	receiver_run(&setup, &out);
 	*err = out.err;
 	return report_close(&report, &out);
 }
@@ -74,7 +74,7 @@ static int serve_one(void *ctx, struct serve_session *s)
 	setup.owner = place.options.cfg.auth ? s->owner : NULL;
 	if (place.subdir[0])
 		setup.subdir = place.subdir;
-	return run_session(&place.options, s->id, &setup, &err);
+	return run_session(&place.options, s->id, setup, &err);
 }
 
 static bool known(void *ctx, const uint8_t id[static 16], const uint8_t owner[static OWNER_BYTES],
@@ -97,7 +97,7 @@ static int pull(const struct options *o, struct haul_err *err)
 	dial.pull = true;
 	struct receiver_setup setup = {
 		.dial = &dial, .handoff_fd = -1, .owner = auth_peer_owner(o->cfg.auth)};
-	int status = run_session(o, id, &setup, err);
+	int status = run_session(o, id, setup, err);
 	porter_stop();
 	endpoint_free(&dial);
 	return status;

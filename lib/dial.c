@@ -288,7 +288,7 @@ uint64_t dial_wake_ms(const struct dial *d)
 /* A port in the ephemeral range that nobody listens on can meet the very socket that dials it. */
 static bool is_self_connected(int fd)
 {
-	struct sockaddr_storage own, peer;
+	struct sockaddr_storage own = {0}, peer = {0};
 	socklen_t own_len = sizeof own, peer_len = sizeof peer;
 	return getsockname(fd, (struct sockaddr *)&own, &own_len) == 0 &&
 	       getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 && own.ss_family != AF_UNIX &&

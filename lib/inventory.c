@@ -103,7 +103,7 @@ static bool look(struct root *root, const char *journal, struct inventory_entry 
 	struct journal_header *h = calloc(1, sizeof *h);
 	e->active = holder_held(root, journal);
 	int rc = fd < 0 ? fd : !h ? -ENOMEM : partial_peek(fd, h, &e->recorded);
-	bool ok = rc == 0 || (rc == -ENODATA && e->active);
+	bool ok = h && (rc == 0 || (rc == -ENODATA && e->active));
 	if (ok) {
 		size_t owner = h->stream ? 0 : strcspn(e->id, "-");
 		snprintf(e->owner, sizeof e->owner, "%.*s", (int)owner, e->id);

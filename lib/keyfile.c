@@ -91,7 +91,7 @@ static void name_parent(char name[static PATH_MAX], const struct stat *up)
 /* Checks dir and all above it. Consumes dir. */
 static enum haul_rc check_dirs(int dir, const char *first, struct haul_err *err)
 {
-	struct stat st, up;
+	struct stat st, up = {0};
 	char name[PATH_MAX];
 	enum haul_rc rc = HAUL_OK;
 	snprintf(name, sizeof name, "%s", first);

@@ -92,7 +92,7 @@ static enum haul_rc load(struct source from, enum key_kind *kind, uint8_t key[st
 static enum haul_rc load_kind(struct source from, enum key_kind wanted, uint8_t key[static KEY_BYTES],
 			      struct haul_err *err)
 {
-	enum key_kind kind;
+	enum key_kind kind = KEY_PSK;
 	char fd[32];
 	snprintf(fd, sizeof fd, "fd:%d", from.fd);
 	enum haul_rc rc = load(from, &kind, key, err);

@@ -380,11 +380,11 @@ static int step_level(struct walk *w, struct entry *out, struct haul_err *proble
 		rc = names_next(&lv->names, lv->fd, &name);
 	if (rc == 0)
 		return level_pop(w, lv, out);
-	if (rc > 0 && (strcmp(name, ".") == 0 || strcmp(name, "..") == 0))
+	if (name && (strcmp(name, ".") == 0 || strcmp(name, "..") == 0))
 		return WALK_AGAIN;
-	if (rc > 0 && lv->fd < 0)
+	if (name && lv->fd < 0)
 		rc = level_reopen(w, lv);
-	if (rc >= 0)
+	if (name && rc >= 0)
 		return visit_child(w, lv, name, out, problem);
 	level_abandon(lv);
 	return problem_errno(w, problem, -rc, "cannot read the directory");
