@@ -141,20 +141,22 @@ static void make_stream(struct stream *s, struct seal tx, struct seal rx)
 	s->at[TYPES] = rx;
 }
 
-/* A reader takes n bytes: how many records come out before it has enough of it. */
+/* A reader takes n bytes, all of them, even when it has had enough: how many records come out, and the first bad news.
+ */
 static enum wire_rc records_in(const struct seal *rx, const uint8_t *p, size_t n, size_t *count)
 {
 	struct channel ch;
 	struct seal tx = {0};
 	struct channel_record rec;
 	struct wire_err err = {0};
-	enum wire_rc rc = WIRE_MORE;
+	enum wire_rc rc = WIRE_MORE, bad = WIRE_MORE;
 	*count = 0;
 	assert_true(channel_open(&ch, &tx, rx, 0, BODY_MAX, (struct buf_source){buf_malloc, NULL}));
-	while (n && rc == WIRE_MORE) {
+	while (n) {
 		struct iovec iov[2];
-		channel_space(&ch, iov);
+		assert_true(channel_space(&ch, iov) && iov[0].iov_len);
 		size_t k = n < iov[0].iov_len ? n : iov[0].iov_len;
+		k = k < 333 ? k : 333;
 		memcpy(iov[0].iov_base, p, k);
 		channel_filled(&ch, k);
 		p += k;
@@ -163,9 +165,12 @@ static enum wire_rc records_in(const struct seal *rx, const uint8_t *p, size_t n
 			buf_put(rec.buf);
 			++*count;
 		}
+		bad = bad == WIRE_MORE ? rc : bad;
+		if (rc != WIRE_MORE)
+			assert_int_equal(channel_next(&ch, &rec, &err), WIRE_MORE);
 	}
 	channel_close(&ch);
-	return rc;
+	return bad;
 }
 
 /* The first `good` records are what they should be, the rest is never seen. */
