@@ -17,9 +17,9 @@ pub() {
 	"$HAUL" key show "$1"
 }
 
-# Everything that could change below $1: names, types, modes, mtimes of the directory itself too.
+# Everything that could change below $1: names, inodes, types, modes, sizes, both times, of the directory itself too.
 snapshot() {
-	find "$1" -printf '%p\t%y\t%m\t%T@\t%s\n' | sort
+	find "$1" -printf '%p\t%i\t%y\t%m\t%T@\t%C@\t%s\n' | sort
 }
 
 # refused_fast WANT CMD...: exits WANT within a second
@@ -150,6 +150,33 @@ matching() {
 	[ ! -e dst ]
 	"$HAUL" send --identity=alice --peer=server.pub file "$RECV_ADDR"
 	same_bytes file dst/file
+}
+
+@test "a key on top of identities: both sides have it, or neither; listed peers share it" {
+	make_keys
+	echo x >file
+	mkdir dst
+	touch -d '2001-02-03 04:05:06.789' dst
+	start_recv --identity=server --peer="$(pub alice)" --key=psk dst
+	snapshot dst >before
+	refused_fast 5 "$HAUL" send --identity=alice --peer=server.pub file "$RECV_ADDR"
+	refused_fast 5 "$HAUL" send --identity=alice --peer=server.pub -k other file "$RECV_ADDR"
+	refused_fast 5 "$HAUL" send --identity=bob --peer=server.pub -k psk file "$RECV_ADDR"
+	refused_fast 5 "$HAUL" send -k psk file "$RECV_ADDR"
+	snapshot dst | diff before -
+	[ ! -s recv.json ]
+	"$HAUL" send --identity=alice --peer=server.pub -k psk file "$RECV_ADDR"
+	same_bytes file dst/file
+	printf '%s name=alice dir=a\n%s name=bob dir=b\n' "$(pub alice)" "$(pub bob)" >peers
+	RECV_NAME=many start_recv --identity=server --peers=peers --key-fd=7 many 7<psk
+	"$HAUL" send --identity=alice --peer=server.pub -k psk file "$RECV_ADDR"
+	"$HAUL" send --identity=bob --peer=server.pub --key-fd=7 file "$RECV_ADDR" 7<psk
+	refused_fast 5 "$HAUL" send --identity=bob --peer=server.pub file "$RECV_ADDR"
+	same_bytes file many/a/file
+	same_bytes file many/b/file
+	RECV_NAME=none start_recv --identity=server --peer="$(pub alice)" none
+	refused_fast 5 "$HAUL" send --identity=alice --peer=server.pub -k psk file "$RECV_ADDR"
+	[ ! -e none ]
 }
 
 @test "peers: each in its directory, with its rights" {

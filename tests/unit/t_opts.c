@@ -524,8 +524,11 @@ static void keys(void **state)
 	assert_int_equal(parse(CMD_KEY, "new", "--identity=f", (char *)NULL), HAUL_OK);
 
 	SEND_REFUSES("--key-fd", "together with --key", "-kf", "--key-fd=3");
-	SEND_REFUSES("--identity", "together with --key", "-kf", "--identity=i", "--peer=p");
-	SEND_REFUSES("--identity", "together with --key-fd", "--key-fd=3", "--identity=i", "--peer=p");
+	SENDS("-kf", "--identity=i", "--peer=p");
+	SENDS("--key-fd=3", "--identity=i", "--peer=p");
+	RECVS("--key=f", "--identity=i", "--peers=p");
+	SEND_REFUSES("--key-fd", "together with --key", "-kf", "--key-fd=3", "--identity=i", "--peer=p");
+	SEND_REFUSES("--identity", "needs --peer", "-kf", "--identity=i");
 	SEND_REFUSES("--identity", "needs --peer", "--identity=i");
 	RECV_REFUSES("--identity", "or --peers", "--identity=i");
 	SEND_REFUSES("--peer", "needs --identity", "--peer=p");
