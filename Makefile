@@ -215,5 +215,5 @@ help:
 	@echo '  lint           layers, style, man pages, the binary itself;  format: apply clang-format'
 	@echo '  fuzz           libFuzzer (clang) for FUZZ_SECONDS a target'
 	@echo '  coverage       lines and branches that unit, sim and replay run'
-	@echo '  bench          haul beside tar|nc, rsync and cp'
+	@echo '  bench          haul beside tar|nc, rsync, cp, and scp and rsync over ssh'
 	@echo '  install, uninstall, check-install, deps, clean, distclean'
