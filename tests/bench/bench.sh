@@ -146,6 +146,8 @@ send_rsync() { send rsync -a "$@" "$data/$set" "rsync://127.0.0.1:$port/m/"; }
 
 # shellcheck source=ssh.sh
 source "$here/tests/bench/ssh.sh"
+# shellcheck source=after.sh
+source "$here/tests/bench/after.sh"
 
 # name | group | sets, SET:N in N rounds only | programs that must be there | receiver | sender; the sender is timed
 contenders() {
@@ -387,86 +389,6 @@ stalled() {
 	wait 2>/dev/null
 }
 
-# ---- after an interruption, and onto stable storage
-
-# From here on nothing is cached, where we may say so.
-cool() {
-	sync
-	{ echo 3 >/proc/sys/vm/drop_caches; } 2>/dev/null || cold='the cache is warm: '
-}
-
-new_receiver() { # ARGS...
-	sides=()
-	recv_haul "$@"
-}
-
-part_has() { # BYTES: the partial at dest occupies that much
-	[[ $(stat -c %b "$dest"/.haul/*.part 2>/dev/null || echo 0) -ge $(($1 / 512)) ]]
-}
-
-# A file of which nine tenths are at the receiver, recorded to the chunk.
-interrupt_at_nine_tenths() {
-	local chunks=$((resume_mb * 9 / 10)) journal sender i
-	rm -rf "$dest" && mkdir -p "$dest"
-	new_receiver || return
-	send_haul -q -z none --reconnect=100ms --bwlimit=$((resume_mb / 16 + 1))M &
-	sender=$!
-	for ((i = 0; i < 60000; i++)); do
-		part_has $(((chunks + 16) << 20)) && break
-		sleep 0.01
-	done
-	kill -TERM "${sides[0]}"
-	wait "${sides[0]}" "$sender" 2>/dev/null
-	journal=$(echo "$dest"/.haul/*.j)
-	[[ $(stat -c %s "$journal") -ge $((192 + chunks * 64)) ]] && truncate -s $((192 + chunks * 64)) "$journal"
-}
-
-# resumed: how long the rest takes, and until the first MiB of it has crossed, beside the whole
-resumed() {
-	local whole first total from before cold='' sender
-	set=resume
-	[[ -f $data/resume && $(stat -c %s "$data/resume") == $((resume_mb << 20)) ]] ||
-		{ rm -f "$data/resume" && "$gen" rand "$data/resume" "$resume_mb"; } || return
-	rm -rf "$dest" && mkdir -p "$dest"
-	cool
-	new_receiver || return
-	whole=$(timed send_haul -z none)
-	wait "${sides[@]}"
-	interrupt_at_nine_tenths || { echo '  it could not be interrupted; take a larger BENCH_RESUME_MB' && return; }
-	cool
-	new_receiver || return
-	before=$(lo_bytes) from=$EPOCHREALTIME
-	send_haul -z none &
-	sender=$!
-	until (($(lo_bytes) - before > 1 << 20)) || ! kill -0 "$sender" 2>/dev/null; do :; done
-	first=$(ms "$from" "$EPOCHREALTIME")
-	wait "$sender" "${sides[@]}" || echo "bench: resume: status $?" >&2
-	total=$(ms "$from" "$EPOCHREALTIME")
-	cmp "$data/resume" "$dest/resume" || return
-	echo "  ${cold}first MiB of the rest after $first ms, all of it after $total ms; the whole file took $whole ms"
-	rm -rf "$dest"
-}
-
-# synced NAME RECV_ARGS...: files a second of many small ones, 3 times
-synced() {
-	local i name=$1 sender_ms
-	shift
-	set=small
-	[[ $(find "$data/small" -type f 2>/dev/null | wc -l) == "$small" ]] ||
-		{ rm -rf "$data/small" && "$gen" tree "$data/small" "$small" $((small / 250 + 1)) "$data/corpus"; } || return
-	for ((i = 0; i < 3; i++)); do
-		rm -rf "$dest" && mkdir -p "$dest"
-		sync
-		new_receiver "$@" || return
-		sender_ms=$(timed send_haul -z none)
-		wait "${sides[@]}"
-		echo $((small * 1000 / (sender_ms ? sender_ms : 1))) >>"$work/rate"
-	done
-	diff -r --no-dereference "$data/small" "$dest/small" || return
-	printf '  %-24s %s files/s\n' "$name" "$(median <"$work/rate")"
-	rm -rf "$work/rate" "$dest"
-}
-
 extras() {
 	local nc_send
 	nc_send=$(contenders | sed -n 's/^tar, nc|plain|all|tar nc|recv_tar|//p')
@@ -496,8 +418,9 @@ extras() {
 	present rsync && stalled 'rsync daemon' recv_rsync send_rsync
 	present haul || return
 	echo
-	echo "a file of $resume_mb MiB, interrupted at nine tenths, cold:"
-	resumed
+	echo "a file of $resume_mb MiB, interrupted at nine tenths, gone on with by new processes:"
+	resumed kept 3
+	resumed dropped 1
 	echo
 	echo "$small small files on the file system of build/ (3 runs):"
 	synced '--sync=batch' --sync=batch
