@@ -467,6 +467,22 @@ synced() {
 	rm -rf "$work/rate" "$dest"
 }
 
+# wall SET NAME: the median of the table
+wall() {
+	awk -F'\t' -v set="$1" -v name="$2" '$1 == set && $2 == name && $9 == "ok" { print $3 }' "$results" | sort -n |
+		awk '{ a[NR] = $1 } END { if (NR) print (a[int((NR + 1) / 2)] + a[int(NR / 2) + 1]) / 2 }'
+}
+
+ciphers() {
+	local plain sealed
+	plain=$(wall rand 'haul -z none') sealed=$(wall rand 'haul --key -z none')
+	if [[ -n $plain && -n $sealed ]]; then
+		"$B/tests/bench/aead" --mb $((mb * 1048576 / 1000000)) --plain "$plain" --sealed "$sealed"
+	else
+		"$B/tests/bench/aead"
+	fi
+}
+
 extras() {
 	local nc_send
 	nc_send=$(contenders | sed -n 's/^tar, nc|plain|all|tar nc|recv_tar|//p')
@@ -495,6 +511,9 @@ extras() {
 	present haul && stalled haul 'recv_haul --sync=none' 'send_haul -z none'
 	present rsync && stalled 'rsync daemon' recv_rsync send_rsync
 	present haul || return
+	echo
+	echo "another cipher suite (haul speaks ChaCha20-Poly1305 only):"
+	ciphers
 	echo
 	echo "a file of $resume_mb MiB, interrupted at nine tenths, cold:"
 	resumed
