@@ -281,8 +281,14 @@ table() { # SET: the medians of all contenders
 	done
 }
 
-# rotated N: the lines, beginning behind the Nth, so that nobody always follows the same one
-rotated() { awk -v n="$1" '{ line[NR] = $0 } END { for (i = 0; i < NR; i++) print line[(i + n * 3) % NR + 1] }'; }
+# shuffled N: the lines in the order of round N, so that nobody always follows the same one
+shuffled() {
+	awk -v n="$1" '{ line[NR] = $0 }
+		END {
+			srand(n)
+			for (i = NR; i > 0; i--) { j = int(rand() * i) + 1; print line[j]; line[j] = line[i] }
+		}'
+}
 
 compare() {
 	local round name part need receiver sender
@@ -297,7 +303,7 @@ compare() {
 			printf '%s: round %d of %d\n' "$set" "$round" "$rounds" >&2
 			while IFS='|' read -r -u 8 name _ part need receiver sender; do
 				[[ $name =~ $only ]] && meant "$part" "$round" && present "$need" && one_run "$name" "$receiver" "$sender"
-			done 8< <(contenders | rotated "$round")
+			done 8< <(contenders | shuffled "$round")
 		done
 		rm -rf "$dest"
 		table "$set"
