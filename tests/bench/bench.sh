@@ -283,8 +283,14 @@ table() { # SET: the medians of all contenders
 	done
 }
 
-# rotated N: the lines, beginning behind the Nth, so that nobody always follows the same one
-rotated() { awk -v n="$1" '{ line[NR] = $0 } END { for (i = 0; i < NR; i++) print line[(i + n * 3) % NR + 1] }'; }
+# shuffled N: the lines in the order of round N, so that nobody always follows the same one
+shuffled() {
+	awk -v n="$1" '{ line[NR] = $0 }
+		END {
+			srand(n)
+			for (i = NR; i > 0; i--) { j = int(rand() * i) + 1; print line[j]; line[j] = line[i] }
+		}'
+}
 
 compare() {
 	local round name part need receiver sender
@@ -299,7 +305,7 @@ compare() {
 			printf '%s: round %d of %d\n' "$set" "$round" "$rounds" >&2
 			while IFS='|' read -r -u 8 name _ part need receiver sender; do
 				[[ $name =~ $only ]] && meant "$part" "$round" && present "$need" && one_run "$name" "$receiver" "$sender"
-			done 8< <(contenders | rotated "$round")
+			done 8< <(contenders | shuffled "$round")
 		done
 		rm -rf "$dest"
 		table "$set"
@@ -389,6 +395,22 @@ stalled() {
 	wait 2>/dev/null
 }
 
+# wall SET NAME: the median of the table
+wall() {
+	awk -F'\t' -v set="$1" -v name="$2" '$1 == set && $2 == name && $9 == "ok" { print $3 }' "$results" | sort -n |
+		awk '{ a[NR] = $1 } END { if (NR) print (a[int((NR + 1) / 2)] + a[int(NR / 2) + 1]) / 2 }'
+}
+
+ciphers() {
+	local plain sealed
+	plain=$(wall rand 'haul -z none') sealed=$(wall rand 'haul --key -z none')
+	if [[ -n $plain && -n $sealed ]]; then
+		"$B/tests/bench/aead" --mb $((mb * 1048576 / 1000000)) --plain "$plain" --sealed "$sealed"
+	else
+		"$B/tests/bench/aead"
+	fi
+}
+
 extras() {
 	local nc_send
 	nc_send=$(contenders | sed -n 's/^tar, nc|plain|all|tar nc|recv_tar|//p')
@@ -417,6 +439,9 @@ extras() {
 	present haul && stalled haul 'recv_haul --sync=none' 'send_haul -z none'
 	present rsync && stalled 'rsync daemon' recv_rsync send_rsync
 	present haul || return
+	echo
+	echo "another cipher suite (haul speaks ChaCha20-Poly1305 only):"
+	ciphers
 	echo
 	echo "a file of $resume_mb MiB, interrupted at nine tenths, gone on with by new processes:"
 	resumed kept 3

@@ -28,6 +28,7 @@ ssh_unprivileged() {
 ssh_ready() {
 	local why
 	[[ -n $sshd ]] || return
+	: >"$work/err"
 	ssh_keys || return
 	free_port
 	ssh_config aes128-gcm@openssh.com
