@@ -29,7 +29,7 @@
  *   pool blocks          ordered stages of workers; memory for chunks
  *   walk operand names stamp     sources to entries: how a SRC is spelt; is a file still the same
  *   partial journal holder boot  large files across runs: the bytes, what is known, whose they are, since when
- *   inventory sweep      what lies in the state directory; what nobody wants any more
+ *   inventory sweep leftovers    what lies in the state directory; what nobody wants any more, or this session
  *   root root_state root_impl   the destination: all paths beneath it, and its .haul
  *   dircache place       its open directories; final names
  *   destdir              the directory a receiver was given: opened, made, looked at

@@ -71,6 +71,7 @@ void dest_free(struct dest *d)
 	if (d->dirs_fd >= 0)
 		close(d->dirs_fd);
 	dest_tidy(d);
+	leftovers_free(&d->leftovers);
 	root_close(d->root);
 	pthread_mutex_destroy(&d->mark_mu);
 	pthread_mutex_destroy(&d->dirs_mu);

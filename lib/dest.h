@@ -18,6 +18,7 @@
 #include "lib/codec.h"
 #include "lib/config.h"
 #include "lib/digest.h"
+#include "lib/leftovers.h"
 #include "lib/partial.h"
 #include "lib/root.h"
 #include "lib/sweep.h"
@@ -95,6 +96,7 @@ struct dest {
 	uint16_t flags;
 	uint8_t session[16];
 	char owner[JOURNAL_OWNER_CHARS + 1]; /* of its partials; "" without keys */
+	struct leftovers leftovers;	     /* partials that were there when it began */
 	char tag[SWEEP_TAG_BYTES];	     /* of this session's temporary files */
 	int mark_fd;			     /* makes them ours (lib/sweep.h); -1: there are none */
 	pthread_mutex_t mark_mu;	     /* guards tag and mark_fd */

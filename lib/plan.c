@@ -403,6 +403,17 @@ static bool put_in_table(struct dest *d, struct dest_file *f)
 	return free_slot;
 }
 
+/* A smaller version by now, or the same as is there: what is unfinished of another one is of no use. */
+static void drop_leftover(struct dest *d, const struct frame_entry *e, const struct frame_verdict *v,
+			  const char *path, size_t len)
+{
+	bool compared =
+		!(d->flags & (PLAN_DRY_RUN | PLAN_SKIP_NEWER | PLAN_SKIP_EXISTING | PLAN_ONLY_EXISTING));
+	if (d->root && compared && e->type == ENTRY_FILE &&
+	    (v->action == PLAN_SKIP || (v->action == PLAN_SEND && e->size < PARTIAL_MIN_BYTES)))
+		leftovers_drop(&d->leftovers, d->root, d->owner, path, len);
+}
+
 static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, char *path, size_t *len,
 			    struct rd *r, struct wr *w)
 {
@@ -414,6 +425,7 @@ static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, c
 	if (why)
 		return why;
 	struct frame_verdict v = decide(d, path, *len, &e);
+	drop_leftover(d, &e, &v, d->only ? d->only : path, d->only ? strlen(d->only) : *len);
 	if (!(d->flags & PLAN_DRY_RUN))
 		atomic_store_explicit(&d->unsynced, true, memory_order_relaxed);
 	*p = (struct dest_planned){.action = v.action, .type = e.type, .size = e.size};

@@ -22,8 +22,10 @@ static enum haul_rc on_begin(struct receiver *r, struct span body)
 		return receiver_violation(r, "malformed BEGIN", body.n);
 	if (r->set.dry_run && !(b.flags & PLAN_DRY_RUN))
 		return receiver_violation(r, "BEGIN of another run than ATTACH announced", b.flags);
-	if (r->dest.root && !(b.flags & PLAN_DRY_RUN))
+	if (r->dest.root && !(b.flags & PLAN_DRY_RUN)) {
 		sweep_run(r->dest.root);
+		leftovers_find(&r->dest.leftovers, r->dest.root, r->dest.owner);
+	}
 	r->dest.seed = b.seed;
 	r->dest.chunk = b.chunk;
 	r->dest.compare = b.compare;
