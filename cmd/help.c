@@ -50,7 +50,7 @@ static const char main_text[] =
 	"    here$ tar -c photos | haul send - 127.0.0.1:4285\n"
 	"\n"
 	"From cron: one run at a time, patient with the link, silent on success:\n"
-	"    haul send -q --lock --reconnect=1h --deadline=6h /data/. user@host:/srv/data\n"
+	"    haul send --cron /data/. user@host:/srv/data\n"
 	"\n"
 	"What would happen, and what happens, for a program to read:\n"
 	"    haul send -n -v photos user@host:/srv/backup\n"

@@ -45,7 +45,7 @@ static int run_session(const struct options *o, const uint8_t id[static 16], str
 {
 	struct report report;
 	struct session_outcome out = {0};
-	if (report_open(&report, &o->cfg, id, "recv", &out.err) != HAUL_OK) {
+	if (report_open(&report, &o->cfg, id, "recv", NULL, &out.err) != HAUL_OK) {
 		report_failure(&out.err);
 		return haul_exit_status(&out.err);
 	}

@@ -28,6 +28,7 @@ complete -c haul -n '__fish_seen_subcommand_from send' -l from-cmd -x -d 'send w
 complete -c haul -n '__fish_seen_subcommand_from send' -l remove-source-files -d 'remove each file once it is safe at the receiver'
 complete -c haul -n '__fish_seen_subcommand_from send' -l vanished -x -a 'warn error ignore' -d 'files that go away while being read'
 complete -c haul -n '__fish_seen_subcommand_from send' -l deadline -x -d 'end after DUR; run again to continue'
+complete -c haul -n '__fish_seen_subcommand_from send' -l cron -d '-q --lock --reconnect=1h --deadline=6h, and one summary if it fails'
 complete -c haul -n '__fish_seen_subcommand_from send' -l lock -d 'one run at a time; the next one exits 75'
 complete -c haul -n '__fish_seen_subcommand_from send' -l lock-wait -x -d 'wait for the lock'
 complete -c haul -n '__fish_seen_subcommand_from send' -l key -s k -r -d 'pre-shared key, the same file at both sides'

@@ -377,6 +377,37 @@ static void strings(void **state)
 	refused(SEND("src", "h:1", "-C"), "-C", "needs a value: DIR");
 }
 
+static void cron(void **state)
+{
+	(void)state;
+	SENDS("--cron");
+	assert_true(o.cfg.cron && o.cfg.quiet);
+	assert_string_equal(o.cfg.lock_file, "");
+	assert_int_equal(o.cfg.reconnect_ms, 3600000);
+	assert_int_equal(o.cfg.deadline_ms, 6 * 3600000);
+	SENDS("--lock=/l", "--reconnect=5s", "--deadline=inf", "--cron", "--lock-wait=1m");
+	assert_string_equal(o.cfg.lock_file, "/l");
+	assert_int_equal(o.cfg.reconnect_ms, 5000);
+	assert_true(o.cfg.deadline_ms == DURATION_INF);
+	assert_int_equal(o.cfg.lock_wait_ms, 60000);
+	setenv("HAUL_OPTIONS", "--reconnect=7s --deadline=8s", 1);
+	SENDS("--cron", "--deadline=9s");
+	assert_int_equal(o.cfg.reconnect_ms, 7000);
+	assert_int_equal(o.cfg.deadline_ms, 9000);
+	setenv("HAUL_OPTIONS", "--cron", 1);
+	SENDS("--reconnect=2m");
+	assert_true(o.cfg.cron);
+	assert_int_equal(o.cfg.reconnect_ms, 120000);
+	RECVS("--once");
+	assert_false(o.cfg.cron || o.cfg.quiet);
+	clean_environment(NULL);
+	SENDS("-v");
+	assert_false(o.cfg.cron || o.cfg.quiet);
+	assert_null(o.cfg.lock_file);
+	refused(SEND("--cron", "--listen=unix:/s", "src"), "--cron", "with --listen");
+	RECV_REFUSES("--cron", "an option of haul send", "--cron");
+}
+
 static void unknown_options(void **state)
 {
 	(void)state;
@@ -618,6 +649,7 @@ int main(void)
 		TEST(compression),
 		TEST(overload),
 		TEST(strings),
+		TEST(cron),
 		TEST(unknown_options),
 		TEST(send_operands),
 		TEST(recv_operands),
