@@ -63,7 +63,7 @@ static void take_stderr(struct cron *c)
 
 static void hear_programs(struct cron *c)
 {
-	char text[4096];
+	char text[16384];
 	ssize_t n;
 	for (int i = 0; c->said >= 0 && i < SAID_READS && (n = read(c->said, text, sizeof text)) > 0; i++)
 		verdict_said(&c->v, text, (size_t)n);

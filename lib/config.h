@@ -57,7 +57,7 @@ struct haul_config {
 	const char *rsh, *haul_path;
 	bool remove_source_files;
 	uint64_t deadline_ms; /* DURATION_INF if none */
-	bool cron; /* a run nobody watches */
+	bool cron;	      /* a run nobody watches */
 	const char *lock_file;
 	uint64_t lock_wait_ms;
 

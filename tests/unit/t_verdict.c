@@ -101,7 +101,7 @@ static void names_are_bounded(void **state)
 static void commands(void **state)
 {
 	static const struct {
-		const char *words[6];
+		const char *words[8];
 		const char *text;
 	} table[] = {
 		{{"send", "--from-cmd=mysqldump -psesame", "h:1"}, "send '--from-cmd=mysqldump...' h:1"},
