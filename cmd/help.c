@@ -112,7 +112,9 @@ static const char addresses_text[] =
 	"    fd:N          an inherited listening socket\n"
 	"    systemd:      socket activation\n"
 	"Anything but loopback, unix sockets and stdio needs a key (--key, --identity)\n"
-	"or a code (--code), or --insecure: nothing is encrypted there.\n";
+	"or a code (--code), or --insecure: nothing is encrypted there.\n"
+	"recv --recv-only-from=192.0.2.0/24,2001:db8::/32 closes on whoever connects\n"
+	"from elsewhere, before anything is read; unix sockets and pipes are not judged.\n";
 
 static const char key_text[] =
 	"usage: haul key new [FILE]              a key that two sides share\n"

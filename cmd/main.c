@@ -24,7 +24,9 @@
  *   sender sender_offer sender_jobs sender_in    one role: scan and offer; read and send; answers
  *   receiver receiver_in receiver_jobs receiver_commit    the other: what comes; work; results
  *   sender_impl receiver_impl    what the files of a role share
- *   serve strangers handoff      the listener with its sessions; who has not said who he is; passing him on
+ *   serve serve_single serve_impl    the listener with its sessions; one connection that is there already
+ *   strangers handoff            who has not said who he is; passing him on
+ *   gate cidr    who may connect at all, by address; networks
  *   scan source stream_in        sending stages: walk, read and pack, standard input or a producer
  *   plan dest dest_work dest_impl commit sink    receiving: compare; verify, write; sync, rename; a consumer
  *   pool blocks          ordered stages of workers; memory for chunks

@@ -294,6 +294,8 @@ static enum haul_rc check_recv(struct parse *p)
 			     stream ? "not an address: with --output or --to-cmd there is no DIR"
 				    : "not an address: FROM is HOST:PORT, [USER@]HOST:PATH, unix:PATH or "
 				      "exec:CMD");
+	if (o->peer && o->cfg.only_from.count)
+		return WRONG(p, "--recv-only-from", "is for listening, but %s is dialled", o->peer);
 	if (o->peer && o->cfg.listen)
 		return WRONG(p, o->peer, "FROM cannot be given together with %s",
 			     o->given[OPTION_stdio] ? "--stdio" : "--listen");

@@ -67,6 +67,7 @@ complete -c haul -n '__fish_seen_subcommand_from recv' -l to-cmd -x -d 'one stre
 complete -c haul -n '__fish_seen_subcommand_from recv' -l overwrite -x -a 'yes no backup' -d 'existing files that differ'
 complete -c haul -n '__fish_seen_subcommand_from recv' -l sync -x -a 'batch file none' -d 'when data is forced to storage'
 complete -c haul -n '__fish_seen_subcommand_from recv' -l quota -x -d 'most bytes one session may store'
+complete -c haul -n '__fish_seen_subcommand_from recv' -l recv-only-from -x -d 'close on whoever connects from elsewhere'
 complete -c haul -n '__fish_seen_subcommand_from recv' -l once -d 'serve one session, exit with its status'
 complete -c haul -n '__fish_seen_subcommand_from recv' -l max-sessions -x -d 'sessions served at the same time'
 complete -c haul -n '__fish_seen_subcommand_from recv' -l overload -x -a 'reject queue' -d 'a session above --max-sessions'

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/cidr.h"
+
 #define DURATION_INF UINT64_MAX
 #define SIZE_UNSET   UINT64_MAX
 
@@ -71,8 +73,9 @@ struct haul_config {
 	enum sync_mode sync;
 	unsigned max_sessions;
 	enum overload_mode overload;
-	unsigned overload_queue; /* how many may wait */
-	uint64_t quota;		 /* raw bytes, SIZE_UNSET if none */
+	unsigned overload_queue;    /* how many may wait */
+	struct cidr_list only_from; /* who may connect; empty: everybody */
+	uint64_t quota;		    /* raw bytes, SIZE_UNSET if none */
 
 	enum sandbox_mode sandbox;
 	bool no_sandbox;  /* --no-sandbox, whatever sandbox says */

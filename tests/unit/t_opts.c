@@ -408,6 +408,20 @@ static void cron(void **state)
 	RECV_REFUSES("--cron", "an option of haul send", "--cron");
 }
 
+static void networks(void **state)
+{
+	(void)state;
+	RECVS("--once");
+	assert_int_equal(o.cfg.only_from.count, 0);
+	RECVS("--recv-only-from=192.0.2.0/24,::1");
+	assert_int_equal(o.cfg.only_from.count, 2);
+	RECVS("--recv-only-from=192.0.2.0/24,::1", "--recv-only-from=10.0.0.1");
+	assert_int_equal(o.cfg.only_from.count, 1);
+	RECV_REFUSES("--recv-only-from", "10.0.0.1/8 has bits set", "--recv-only-from=::1,10.0.0.1/8");
+	refused(RECV("--recv-only-from=::1", "host:1", "dir"), "--recv-only-from", "is for listening");
+	SEND_REFUSES("--recv-only-from", "an option of haul recv", "--recv-only-from=::1");
+}
+
 static void unknown_options(void **state)
 {
 	(void)state;
@@ -650,6 +664,7 @@ int main(void)
 		TEST(overload),
 		TEST(strings),
 		TEST(cron),
+		TEST(networks),
 		TEST(unknown_options),
 		TEST(send_operands),
 		TEST(recv_operands),
