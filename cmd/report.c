@@ -33,7 +33,7 @@ static void close_all(struct report *r)
 static enum haul_rc open_all(struct report *r, const struct haul_config *cfg, struct haul_err *err)
 {
 	unsigned wait = cfg->grace_ms < 10000 ? (unsigned)cfg->grace_ms : 10000;
-	r->tty = tty_open(cfg);
+	r->tty = r->cron ? NULL : tty_open(cfg);
 	if (r->tty)
 		event_bus_subscribe(&r->bus, tty_event, r->tty);
 	if (r->cron)

@@ -134,7 +134,7 @@ struct event {
 
 typedef void event_fn(void *ctx, const struct event *ev);
 
-#define EVENT_SUBSCRIBERS_MAX 5
+#define EVENT_SUBSCRIBERS_MAX 4
 
 struct event_bus {
 	uint64_t start_ns;
