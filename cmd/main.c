@@ -68,10 +68,16 @@ static int usage_error(const char *subject, const char *why)
 	return 1;
 }
 
+static int no_such_topic(const char *topic)
+{
+	fprintf(stderr, "haul: %s: no such topic; there are: %s\n", topic, help_topics);
+	return 1;
+}
+
 int help_main_command(int argc, char **argv)
 {
 	if (argc > 1 && !help_topic(stdout, argv[1]))
-		return usage_error(argv[1], "no such topic");
+		return no_such_topic(argv[1]);
 	if (argc <= 1)
 		help_main(stdout);
 	return 0;

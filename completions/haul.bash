@@ -180,7 +180,7 @@ _haul()
 		fi
 		;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W 'send recv status key exit sizes events addresses' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'send recv status key exit sizes events addresses cron resume' -- "$cur")
 		return
 		;;
 	esac
