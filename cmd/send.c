@@ -60,7 +60,8 @@ static int take_lock(const struct options *o, int signal_fd, struct haul_err *er
 	uint64_t wait_ms = cfg->lock_wait_ms < cfg->deadline_ms ? cfg->lock_wait_ms : cfg->deadline_ms;
 	int lock = -1;
 	if (cfg->lock_file)
-		lockfile_take(cfg->lock_file, o->peer, wait_ms, signal_fd, &lock, err);
+		lockfile_take(cfg->lock_file, o->peer ? o->peer : cfg->listen, wait_ms, signal_fd, &lock,
+			      err);
 	return lock;
 }
 
@@ -152,7 +153,11 @@ static int wait_for_receiver(struct options *o, struct haul_err *err)
 				    .sources = s.sources,
 				    .source_count = s.source_count,
 				    .ctx = o};
-	return serve_at(&serve, err);
+	int lock = take_lock(o, -1, err);
+	int status = err->rc == HAUL_OK ? serve_at(&serve, err) : -1;
+	if (lock >= 0)
+		close(lock);
+	return status;
 }
 
 /* What arrives under one name would be one file in the end, and with --remove-source-files the others gone. */

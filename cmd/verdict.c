@@ -33,8 +33,8 @@ const char *verdict_next_step(enum haul_rc rc)
 		[HAUL_NO_RESUME] = "run the same command again: the stream begins anew",
 		[HAUL_NO_MEMORY] = "see to the limit that is named, then run the same command again",
 		[HAUL_PARTIAL] = "see to the files that are named, then run the same command again",
-		[HAUL_CHANGED] =
-			"nothing if the source is always in use; the same command sends what changed",
+		[HAUL_CHANGED] = "nothing if the source is always in use (--vanished=ignore); the next run "
+				 "sends the rest",
 		[HAUL_DELETE_GUARD] = "see whether the source is complete",
 		[HAUL_DEADLINE] = AGAIN,
 		[HAUL_IDLE] = "see whether the receiver and its disk keep up; " AGAIN,

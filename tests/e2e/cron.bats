@@ -216,6 +216,18 @@ holding() {
 	xargs rm <<<"$locks"
 }
 
+@test "--lock holds for a sender that listens, too" {
+	start_on first port "$HAUL" send --lock=lock --listen=127.0.0.1:0 --port-file=port src
+	SENT=0
+	"$HAUL" send --lock=lock --listen=127.0.0.1:0 src >cron.out 2>cron.err || SENT=$?
+	[ "$SENT" -eq 75 ]
+	empty cron.out
+	one_line cron.err 'lock: another run holds the lock'
+	"$HAUL" recv "$ADDR" dst
+	reap "$PID" 0
+	same_tree src dst/src
+}
+
 @test "--lock-wait: the lock is waited for, but not past the deadline, and a signal ends it" {
 	start_recv dst
 	holding --lock=lock
