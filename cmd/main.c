@@ -14,6 +14,7 @@
  *   help         help texts, generated from the tables
  *   complete     shell completions and the OPTIONS of the man page, generated likewise
  *   report       the event bus of a run with its subscribers; the last words
+ *   cron verdict --cron: silence, or one block about what went wrong
  *   json tty out events as JSON lines; the progress line; writing that never waits
  *   logfile prom --log-file; --metrics
  * lib/   the engine
@@ -23,7 +24,9 @@
  *   sender sender_offer sender_jobs sender_in sender_stream   one role: scan and offer; read and send; answers; a pipe
  *   receiver receiver_in receiver_jobs receiver_commit    the other: what comes; work; results
  *   engine_impl sender_impl receiver_impl serve_impl    what the files of each share
- *   serve serve_sessions strangers handoff   the listener; its sessions; who has not said who he is; passing him on
+ *   serve serve_sessions serve_single    the listener; its sessions; one connection that is there already
+ *   strangers handoff            who has not said who he is; passing him on
+ *   gate cidr    who may connect at all, by address; networks
  *   scan source stream_in        sending stages: walk, read and pack, standard input or a producer
  *   plan dest dest_work dest_impl commit sink    receiving: compare; verify, write; sync, rename; a consumer
  *   pool blocks          ordered stages of workers; memory for chunks
@@ -67,10 +70,16 @@ static int usage_error(const char *subject, const char *why)
 	return 1;
 }
 
+static int no_such_topic(const char *topic)
+{
+	fprintf(stderr, "haul: %s: no such topic; there are: %s\n", topic, help_topics);
+	return 1;
+}
+
 int help_main_command(int argc, char **argv)
 {
 	if (argc > 1 && !help_topic(stdout, argv[1]))
-		return usage_error(argv[1], "no such topic");
+		return no_such_topic(argv[1]);
 	if (argc <= 1)
 		help_main(stdout);
 	return 0;

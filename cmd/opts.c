@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/cron.h"
 #include "cmd/keyopts.h"
 #include "cmd/words.h"
 #include "lib/auth.h"
@@ -255,6 +256,8 @@ static enum haul_rc check_send(struct parse *p)
 		return WRONG(p, "--chunk", "must be from 4k to 4M");
 	if (o->given[OPTION_lock_wait] && !cfg->lock_file)
 		return WRONG(p, "--lock-wait", "needs --lock");
+	if (cfg->cron && cfg->listen)
+		return WRONG(p, "--cron", "is for sending to a DEST: with --listen nobody may ever come");
 	if (cfg->ignore_existing && cfg->existing)
 		return WRONG(p, "--existing", "together with --ignore-existing nothing would be sent");
 	if (cfg->checksum && cfg->size_only)
@@ -290,6 +293,8 @@ static enum haul_rc check_recv(struct parse *p)
 			     stream ? "not an address: with --output or --to-cmd there is no DIR"
 				    : "not an address: FROM is HOST:PORT, [USER@]HOST:PATH, unix:PATH or "
 				      "exec:CMD");
+	if (o->peer && o->cfg.only_from.count)
+		return WRONG(p, "--recv-only-from", "is for listening, but %s is dialled", o->peer);
 	if (o->peer && o->cfg.listen)
 		return WRONG(p, o->peer, "FROM cannot be given together with %s",
 			     o->given[OPTION_stdio] ? "--stdio" : "--listen");
@@ -342,10 +347,11 @@ enum haul_rc opts_parse(struct options *o, enum subcommand sub, int argc, char *
 		return err->rc;
 	if (o->help)
 		return HAUL_OK;
-	o->cfg.window_set = o->given[OPTION_window];
-	o->cfg.ring_set = o->given[OPTION_ring];
 	if (sub == CMD_SEND && !o->given[OPTION_reconnect] && isatty(STDERR_FILENO))
 		o->cfg.reconnect_ms = DURATION_INF;
+	cron_imply(o);
+	o->cfg.window_set = o->given[OPTION_window];
+	o->cfg.ring_set = o->given[OPTION_ring];
 	return check(&p);
 }
 

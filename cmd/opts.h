@@ -33,6 +33,7 @@ enum option_kind {
 	OPT_DELAYS,
 	OPT_OVERLOAD,
 	OPT_PROGRESS,
+	OPT_CIDRS,
 };
 
 enum option_arg { ARG_NONE, ARG_VALUE, ARG_OPTIONAL };

@@ -6,6 +6,7 @@
 #include "cmd/help.h"
 #include "cmd/keyopts.h"
 #include "cmd/opts.h"
+#include "cmd/out.h"
 #include "cmd/report.h"
 #include "cmd/subcommands.h"
 #include "lib/auth.h"
@@ -45,7 +46,7 @@ static int run_session(const struct options *o, const uint8_t id[static 16], str
 {
 	struct report report;
 	struct session_outcome out = {0};
-	if (report_open(&report, &o->cfg, id, "recv", &out.err) != HAUL_OK) {
+	if (report_open(&report, &o->cfg, id, "recv", NULL, &out.err) != HAUL_OK) {
 		report_failure(&out.err);
 		return haul_exit_status(&out.err);
 	}
@@ -103,12 +104,29 @@ static int pull(const struct options *o, struct haul_err *err)
 	return status;
 }
 
-/* For the one who sits before it; logs and scripts have the exit status. */
+/* The sessions have the log open, the listener opens it when it has something to say, which is seldom. */
+static void log_notice(const struct haul_config *cfg, const char *text)
+{
+	struct logfile *log = NULL;
+	struct haul_err unheard = {0};
+	struct event ev = {.type = EV_WARN};
+	ev.u.warn.text = text;
+	if (logfile_open(cfg->log_file, cfg->verbose, &log, &unheard) == HAUL_OK)
+		logfile_event(log, &ev);
+	logfile_close(log);
+}
+
+/* For the one who sits before it, and for the log; scripts have the exit status. */
 static void notice(void *ctx, const char *text)
 {
-	const struct options *o = ctx;
-	if (!o->cfg.quiet && isatty(STDERR_FILENO))
-		fprintf(stderr, "haul: %s\n", text);
+	const struct haul_config *cfg = &((const struct options *)ctx)->cfg;
+	char line[256];
+	int n = snprintf(line, sizeof line, "haul: %s\n", text);
+	bool watched = isatty(STDERR_FILENO) || cfg->verbose;
+	if (!cfg->quiet && watched && !(cfg->json && !*cfg->json) && n > 0 && (size_t)n < sizeof line)
+		(void)out_write(STDERR_FILENO, line, (size_t)n, 0);
+	if (cfg->log_file)
+		log_notice(cfg, text);
 }
 
 static int serve(struct options *o, struct haul_err *err)

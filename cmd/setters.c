@@ -204,6 +204,11 @@ static enum haul_rc set_overload(struct parse *p, const struct option_row *row, 
 	return HAUL_OK;
 }
 
+static enum haul_rc set_cidrs(struct parse *p, const struct option_row *row, const char *value)
+{
+	return cidr_parse(value, p->typed, destination(p, row), p->err);
+}
+
 static const struct {
 	enum option_arg arg;
 	setter_fn *set;
@@ -227,6 +232,7 @@ static const struct {
 	[OPT_DELAYS] = {ARG_VALUE, set_delays},
 	[OPT_OVERLOAD] = {ARG_VALUE, set_overload},
 	[OPT_PROGRESS] = {ARG_OPTIONAL, set_progress},
+	[OPT_CIDRS] = {ARG_VALUE, set_cidrs},
 };
 
 enum option_arg option_arg(const struct option_row *row)

@@ -19,7 +19,7 @@
 #define REDRAW_NS	UINT64_C(200000000)
 #define PLAIN_NS	UINT64_C(10000000000)
 #define WIDTH_MAX	500u
-#define LINE_BYTES	8192u
+#define LINE_BYTES	FAILURE_BYTES
 #define FAILURE_WAIT_MS 1000
 
 struct tty {
@@ -385,11 +385,9 @@ void tty_close(struct tty *t)
 	free(t);
 }
 
-void report_failure(const struct haul_err *err)
+size_t failure_text(char out[static FAILURE_BYTES], const struct haul_err *err)
 {
 	struct line l = {.len = 0};
-	if (err->rc == HAUL_OK)
-		return;
 	add(&l, "haul: ");
 	if (*err->subject) {
 		add_text(&l, err->subject);
@@ -404,6 +402,14 @@ void report_failure(const struct haul_err *err)
 	if (err->sys)
 		add(&l, ": %s", strerror(err->sys));
 	add(&l, "\n");
-	/* LINE_BYTES holds subject and why even if each byte takes four, so the newline is there */
-	(void)out_write(STDERR_FILENO, l.text, l.len, FAILURE_WAIT_MS);
+	/* it holds subject and why even if each byte takes four, so the newline is there */
+	memcpy(out, l.text, l.len + 1);
+	return l.len;
+}
+
+void report_failure(const struct haul_err *err)
+{
+	char text[FAILURE_BYTES];
+	if (err->rc != HAUL_OK)
+		(void)out_write(STDERR_FILENO, text, failure_text(text, err), FAILURE_WAIT_MS);
 }

@@ -68,6 +68,9 @@ _haul()
 	--quota | --quota=)
 		return
 		;;
+	--recv-only-from | --recv-only-from=)
+		return
+		;;
 	--max-sessions | --max-sessions=)
 		return
 		;;
@@ -161,10 +164,10 @@ _haul()
 	esac
 	case ${COMP_WORDS[1]} in
 	send)
-		opts='-z --compress= --chunk= -n --dry-run -a --archive -r --recursive --partial --links= -C --directory= -u --update --ignore-existing --existing -c --checksum --size-only -W --whole-file --name= --size= --from-cmd= --remove-source-files --vanished= --deadline= --lock --lock-wait= -k --key= --key-fd= --code --code-fd= --identity= --peer= --insecure --listen= --port-file= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
+		opts='-z --compress= --chunk= -n --dry-run -a --archive -r --recursive --partial --links= -C --directory= -u --update --ignore-existing --existing -c --checksum --size-only -W --whole-file --name= --size= --from-cmd= --remove-source-files --vanished= --deadline= --cron --lock --lock-wait= -k --key= --key-fd= --code --code-fd= --identity= --peer= --insecure --listen= --port-file= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
 		;;
 	recv)
-		opts='-o --output= --to-cmd= --overwrite= --sync= --quota= --once --max-sessions= --overload= -k --key= --key-fd= --code --code-fd= --identity= --peer= --peers= --insecure --listen= --stdio --port-file= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --user= --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
+		opts='-o --output= --to-cmd= --overwrite= --sync= --quota= --recv-only-from= --once --max-sessions= --overload= -k --key= --key-fd= --code --code-fd= --identity= --peer= --peers= --insecure --listen= --stdio --port-file= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --user= --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
 		;;
 	status)
 		opts='--discard= --json -h --help'
@@ -177,7 +180,7 @@ _haul()
 		fi
 		;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W 'send recv status key exit sizes events addresses' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'send recv status key exit sizes events addresses cron resume' -- "$cur")
 		return
 		;;
 	esac

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/cidr.h"
+
 #define DURATION_INF UINT64_MAX
 #define SIZE_UNSET   UINT64_MAX
 
@@ -57,6 +59,7 @@ struct haul_config {
 	const char *rsh, *haul_path;
 	bool remove_source_files;
 	uint64_t deadline_ms; /* DURATION_INF if none */
+	bool cron;	      /* a run nobody watches */
 	const char *lock_file;
 	uint64_t lock_wait_ms;
 
@@ -70,8 +73,9 @@ struct haul_config {
 	enum sync_mode sync;
 	unsigned max_sessions;
 	enum overload_mode overload;
-	unsigned overload_queue; /* how many may wait */
-	uint64_t quota;		 /* raw bytes, SIZE_UNSET if none */
+	unsigned overload_queue;    /* how many may wait */
+	struct cidr_list only_from; /* who may connect; empty: everybody */
+	uint64_t quota;		    /* raw bytes, SIZE_UNSET if none */
 
 	enum sandbox_mode sandbox;
 	bool no_sandbox;  /* --no-sandbox, whatever sandbox says */

@@ -255,6 +255,22 @@ same_after() {
 	stop "$RECV_PID"
 }
 
+@test "help TOPIC: every topic has a text, and who asks for another one is told which there are" {
+	local topic topics
+	SENT=0
+	"$HAUL" help nonsense >out 2>err || SENT=$?
+	[ "$SENT" -eq 1 ]
+	empty out
+	one_line err '^haul: nonsense: no such topic; there are: '
+	topics=$(sed 's/.*there are: //' err)
+	for topic in $topics; do
+		[ "$("$HAUL" help "$topic" | wc -l)" -ge 5 ]
+	done
+	[[ " $topics " == *' cron resume '* ]]
+	[ "$("$HAUL" help keys)" = "$("$HAUL" help key)" ]
+	"$HAUL" help exit | grep -q '^ *10  again'
+}
+
 @test "the environment comes before argv" {
 	mkdir src
 	echo x >src/x

@@ -377,6 +377,51 @@ static void strings(void **state)
 	refused(SEND("src", "h:1", "-C"), "-C", "needs a value: DIR");
 }
 
+static void cron(void **state)
+{
+	(void)state;
+	SENDS("--cron");
+	assert_true(o.cfg.cron && o.cfg.quiet);
+	assert_string_equal(o.cfg.lock_file, "");
+	assert_int_equal(o.cfg.reconnect_ms, 3600000);
+	assert_int_equal(o.cfg.deadline_ms, 6 * 3600000);
+	SENDS("--lock=/l", "--reconnect=5s", "--deadline=inf", "--cron", "--lock-wait=1m");
+	assert_string_equal(o.cfg.lock_file, "/l");
+	assert_int_equal(o.cfg.reconnect_ms, 5000);
+	assert_true(o.cfg.deadline_ms == DURATION_INF);
+	assert_int_equal(o.cfg.lock_wait_ms, 60000);
+	setenv("HAUL_OPTIONS", "--reconnect=7s --deadline=8s", 1);
+	SENDS("--cron", "--deadline=9s");
+	assert_int_equal(o.cfg.reconnect_ms, 7000);
+	assert_int_equal(o.cfg.deadline_ms, 9000);
+	setenv("HAUL_OPTIONS", "--cron", 1);
+	SENDS("--reconnect=2m");
+	assert_true(o.cfg.cron);
+	assert_int_equal(o.cfg.reconnect_ms, 120000);
+	RECVS("--once");
+	assert_false(o.cfg.cron || o.cfg.quiet);
+	clean_environment(NULL);
+	SENDS("-v");
+	assert_false(o.cfg.cron || o.cfg.quiet);
+	assert_null(o.cfg.lock_file);
+	refused(SEND("--cron", "--listen=unix:/s", "src"), "--cron", "with --listen");
+	RECV_REFUSES("--cron", "an option of haul send", "--cron");
+}
+
+static void networks(void **state)
+{
+	(void)state;
+	RECVS("--once");
+	assert_int_equal(o.cfg.only_from.count, 0);
+	RECVS("--recv-only-from=192.0.2.0/24,::1");
+	assert_int_equal(o.cfg.only_from.count, 2);
+	RECVS("--recv-only-from=192.0.2.0/24,::1", "--recv-only-from=10.0.0.1");
+	assert_int_equal(o.cfg.only_from.count, 1);
+	RECV_REFUSES("--recv-only-from", "10.0.0.1/8 has bits set", "--recv-only-from=::1,10.0.0.1/8");
+	refused(RECV("--recv-only-from=::1", "host:1", "dir"), "--recv-only-from", "is for listening");
+	SEND_REFUSES("--recv-only-from", "an option of haul recv", "--recv-only-from=::1");
+}
+
 static void unknown_options(void **state)
 {
 	(void)state;
@@ -621,6 +666,8 @@ int main(void)
 		TEST(compression),
 		TEST(overload),
 		TEST(strings),
+		TEST(cron),
+		TEST(networks),
 		TEST(unknown_options),
 		TEST(send_operands),
 		TEST(recv_operands),
