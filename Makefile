@@ -51,7 +51,7 @@ LDFLAGS.fuzz   := -fsanitize=address,undefined
 
 # flags.mk keeps the answers of the probes and of pkg-config; it is made anew when CC or this file changes.
 ask  = printf 'int main(void){return 0;}\n' | $(CC) -O2 -Wall -Werror $$f -x c $(1) - 2>/dev/null && printf ' %s' $$f
-WRAP := check soak demo deps bench check-all check-install coverage fuzz lint format help clean distclean uninstall
+WRAP := check soak demo deps bench check-all check-install coverage fuzz lint analyze format help clean distclean uninstall
 ifneq (,$(filter-out $(WRAP),$(or $(MAKECMDGOALS),all)))
 ifneq ($(shell sed -n 's/^PROBED_CC := //p' $(B)/flags.mk 2>/dev/null),$(CC))
 $(shell rm -f $(B)/flags.mk)
@@ -149,6 +149,9 @@ lint: deps
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)B=$(B) tests/run.sh lint
 
+analyze: deps
+	$(Q)B=$(B) tests/analyze.sh
+
 fuzz: $(if $(FUZZ_EXE),deps)
 ifneq (,$(FUZZ_EXE))
 	$(Q)$(MAKE) --no-print-directory PROFILE=fuzz CC=clang B=build/fuzz FUZZ_MAIN=-fsanitize=fuzzer fuzz-build
@@ -175,7 +178,7 @@ check-install: deps
 	$(Q)B=$(B) tests/lint/install.sh
 
 deps: # lint, the profiles and the fuzzers need a little more than the tests
-	$(Q)tests/deps.sh $(if $(filter lint check-all fuzz format,$(MAKECMDGOALS)),all)
+	$(Q)tests/deps.sh $(if $(filter lint analyze check-all fuzz format,$(MAKECMDGOALS)),all)
 
 format:
 	$(Q)clang-format -i $(wildcard wire/*.[ch] lib/*.[ch] cmd/*.[ch] $(addprefix tests/*/*.,c h))
@@ -213,6 +216,7 @@ help:
 	@echo '  check-all      check under debug, release, asan, tsan and clang, then lint and check-install'
 	@echo '  soak           the fault suite at length: power cuts, kills, failing calls; FAULT_SCALE=20 (root)'
 	@echo '  lint           layers, style, man pages, the binary itself;  format: apply clang-format'
+	@echo '  analyze        gcc -fanalyzer, clang --analyze and cppcheck: a finding that nobody has explained fails'
 	@echo '  fuzz           libFuzzer (clang) for FUZZ_SECONDS a target'
 	@echo '  coverage       lines and branches that unit, sim and replay run'
 	@echo '  bench          haul beside tar|nc, rsync and cp'
