@@ -43,6 +43,13 @@ CFLAGS.debug   := -Og -g3 -fno-omit-frame-pointer
 CFLAGS.asan    := -Og -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 CFLAGS.tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 CFLAGS.fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+# clang only; what wraps on purpose is listed in the file, with the reason
+ifeq ($(PROFILE) $(origin CC),integer default)
+CC := clang
+endif
+CFLAGS.integer := -Og -g -fno-omit-frame-pointer -fsanitize=undefined,integer,nullability,local-bounds \
+	-fno-sanitize-recover=all -fsanitize-ignorelist=tests/lint/integer.ignore
+LDFLAGS.integer := -fsanitize=undefined,integer,nullability
 LDFLAGS.asan   := -fsanitize=address,undefined
 CFLAGS.coverage := -O0 -g --coverage
 LDFLAGS.coverage := --coverage
@@ -209,11 +216,12 @@ distclean:
 	$(Q)rm -rf build
 
 help:
-	@echo 'make [PROFILE=release|debug|asan|tsan] [V=1] [CC=...] [CFLAGS=...] [PREFIX=...] [TARGET]'
+	@echo 'make [PROFILE=release|debug|asan|tsan|integer] [V=1] [CC=...] [CFLAGS=...] [PREFIX=...] [TARGET]'
 	@echo '  all            build/PROFILE/haul (the default)'
+	@echo '                 asan: with ubsan; integer: ubsan for wrapping and narrowing, too (clang)'
 	@echo '  demo           send a real tree through a connection that keeps breaking'
 	@echo '  check          everything a change must pass: unit sim replay e2e fault (also targets of their own)'
-	@echo '  check-all      check under debug, release, asan, tsan and clang, then lint and check-install'
+	@echo '  check-all      check under debug, release, asan, tsan, integer and clang, then lint and check-install'
 	@echo '  soak           the fault suite at length: power cuts, kills, failing calls; FAULT_SCALE=20 (root)'
 	@echo '  lint           layers, style, man pages, the binary itself;  format: apply clang-format'
 	@echo '  analyze        gcc -fanalyzer, clang --analyze and cppcheck: a finding that nobody has explained fails'
