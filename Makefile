@@ -230,6 +230,6 @@ help:
 	@echo '  lint           layers, style, man pages, the binary itself;  format: apply clang-format'
 	@echo '  analyze        gcc -fanalyzer, clang --analyze and cppcheck: a finding that nobody has explained fails'
 	@echo '  fuzz           libFuzzer (clang) for FUZZ_SECONDS a target'
-	@echo '  coverage       lines and branches that unit, sim and replay run'
+	@echo '  coverage       lines and branches that unit, sim and replay run, and whether they are enough'
 	@echo '  bench          haul beside tar|nc, rsync and cp'
 	@echo '  install, uninstall, check-install, deps, clean, distclean'
