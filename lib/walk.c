@@ -408,9 +408,9 @@ static int base_add(struct walk *w, const char *dir, int fd)
 /* O_PATH: only searching it is needed. From the last one: `haul send dir/...` repeats the same parent. */
 static int base_open(struct walk *w, const char *dir)
 {
-	for (size_t i = w->base_count; i-- > 0;)
-		if (w->bases[i].dir && strcmp(w->bases[i].dir, dir) == 0)
-			return w->bases[i].fd;
+	for (size_t i = w->base_count; i > 0; i--)
+		if (w->bases[i - 1].dir && strcmp(w->bases[i - 1].dir, dir) == 0)
+			return w->bases[i - 1].fd;
 	int fd = openat(w->cwd, dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : base_add(w, dir, fd);
 }

@@ -36,6 +36,7 @@ need binutils command_exists nm
 if [ "${1-}" = all ]; then # what lint, the profiles and the fuzzers need besides
 	need clang command_exists clang
 	need clang-format command_exists clang-format
+	need cppcheck command_exists cppcheck
 	need shellcheck command_exists shellcheck
 	need mandoc command_exists mandoc
 fi
