@@ -277,6 +277,40 @@ matching() {
 	same_bytes file dst4/file
 }
 
+@test "over ssh no key is carried to the other side: it is named there, or the end is 5 and nothing is sent" {
+	make_keys
+	echo x >file
+	mkdir bin dst
+	touch -d '2001-02-03 04:05:06.789' dst
+	snapshot dst >before
+	# shellcheck disable=SC2016
+	printf '#!/bin/bash\nprintf "%%s\\n" "$@" >>ssh.args\nshift $(($# - 1))\nexec env -u HAUL_KEY_FILE sh -c "$1"\n' >bin/ssh
+	chmod +x bin/ssh
+	export HAUL_RSH=$PWD/bin/ssh
+	local secret there="env HAUL_KEY_FILE=$PWD/psk $HAUL" rc=0
+	secret=$(cut -d' ' -f2 psk)
+	timeout 20 "$HAUL" send -k psk --haul-path="$HAUL" file "host:$PWD/dst" 2>out.err || rc=$?
+	[ "$rc" -eq 5 ]
+	grep -q 'authentication failed' out.err
+	rc=0
+	timeout 20 "$HAUL" send -k other --haul-path="$there" file "host:$PWD/dst" 2>out.err || rc=$?
+	[ "$rc" -eq 5 ]
+	rc=0
+	timeout 20 "$HAUL" send --haul-path="$there" file "host:$PWD/dst" 2>out.err || rc=$?
+	[ "$rc" -eq 5 ]
+	snapshot dst | diff before -
+	"$HAUL" send -k psk --haul-path="$there" --json=send.json file "host:$PWD/dst"
+	same_bytes file dst/file
+	[ "$(json_field send.json hello mode)" = key ]
+	HAUL_KEY_FILE=psk "$HAUL" recv --haul-path="$there" "host:$PWD/file" dst2
+	same_bytes file dst2/file
+	rc=0
+	timeout 20 "$HAUL" recv -k psk --haul-path="$HAUL" "host:$PWD/file" dst3 2>out.err || rc=$?
+	[ "$rc" -eq 5 ]
+	[ -z "$(ls -A dst3 2>/dev/null)" ]
+	not grep -qE "${secret:0:20}|--key| -k" ssh.args
+}
+
 # replay FILE N: sends FILE on N connections, one after the other, and counts those that were answered
 replay() {
 	local i answered=0
