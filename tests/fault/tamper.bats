@@ -158,9 +158,9 @@ cut_short() {
 			[ "$rc" -ne 2 ]
 			[ "$rc" -eq 0 ] || break
 		done
-		echo "# $dir: $at records, $before without success, $after with" >&3
 		[ "$at" -ge 5 ]
 	done
+	echo "# $((before + after)) ends of file: $before without success, $after with all of it" >&3
 	[ "$before" -ge 12 ]
 }
 

@@ -57,7 +57,7 @@ static struct {
 
 struct flow {
 	uint8_t *buf; /* what has come and not gone on */
-	size_t len, opening;
+	size_t len, skip, opening;
 	uint64_t records;
 	uint8_t *held; /* swap */
 	size_t held_len;
@@ -192,13 +192,16 @@ static bool pass(struct flow *f, int from, int to, bool mine)
 {
 	size_t at = 0;
 	bool good = true;
-	if (f->opening && f->len >= f->opening) {
-		size_t skip = opt.act == STRIP && mine ? PREFIX_BYTES : 0;
-		if (skip)
-			done(f->opening);
-		good = put(to, f->buf + skip, f->opening - skip);
-		at = f->opening;
-		f->opening = 0;
+	if (f->skip && f->len >= f->skip) {
+		done(f->skip);
+		at = f->skip;
+		f->skip = 0;
+	}
+	if (f->opening && !f->skip) {
+		size_t n = f->len - at < f->opening ? f->len - at : f->opening;
+		good = put(to, f->buf + at, n);
+		f->opening -= n;
+		at += n;
 	}
 	while (good && !f->opening && f->len - at >= 4) {
 		uint32_t n;
@@ -213,7 +216,6 @@ static bool pass(struct flow *f, int from, int to, bool mine)
 	return good;
 }
 
-/* An opening that stops short (a refusal) goes on as it is when its side ends. */
 static void relay(int client)
 {
 	struct sockaddr_in sa = address(opt.to);
@@ -229,6 +231,8 @@ static void relay(int client)
 	bool open = true;
 	for (int d = 0; d < 2; d++)
 		flow[d].opening = modes[opt.mode].opening[d];
+	flow[opt.dir].skip = opt.act == STRIP ? PREFIX_BYTES : 0;
+	flow[opt.dir].opening -= flow[opt.dir].skip;
 	while (open) {
 		struct pollfd p[2] = {{fd[0], POLLIN, 0}, {fd[1], POLLIN, 0}};
 		poll(p, 2, -1);
