@@ -146,6 +146,7 @@ matching() {
 	start_recv --identity=server --peer="$(pub alice)" dst
 	refused_fast 5 "$HAUL" send --identity=bob --peer=server.pub file "$RECV_ADDR"
 	refused_fast 5 "$HAUL" send --identity=alice --peer="$(pub bob)" file "$RECV_ADDR"
+	refused_fast 5 "$HAUL" send --identity=server --peer="$(pub alice)" file "$RECV_ADDR" # its own listener, in place of alice
 	refused_fast 5 "$HAUL" send -k psk file "$RECV_ADDR"
 	[ ! -e dst ]
 	"$HAUL" send --identity=alice --peer=server.pub file "$RECV_ADDR"
@@ -275,6 +276,38 @@ matching() {
 	start_on send send.port "$HAUL" send --listen=127.0.0.1:0 --port-file=send.port --key=psk file
 	"$HAUL" recv --key=psk "$ADDR" dst4
 	same_bytes file dst4/file
+}
+
+@test "another's session is answered like one that there is not, and goes on undisturbed" {
+	make_keys
+	random_file big 12000000
+	printf '%s name=alice dir=.\n%s name=bob dir=.\n' "$(pub alice)" "$(pub bob)" >peers
+	start_recv --identity=server --peers=peers dst
+	start send "$HAUL" send --identity=alice --peer=server.pub --bwlimit=4M -z none --json=send.json big "$RECV_ADDR"
+	await matching dst/.haul .part 1000000
+	local id
+	id=$(json_field send.json hello id)
+	for _ in 1 2 3 4 5; do
+		"$TOOLS/asks" "$RECV_ADDR" bob server.pub "$id"
+		"$TOOLS/asks" "$RECV_ADDR" bob server.pub "$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')"
+	done >answers
+	[ "$(sort -u answers | wc -l)" -eq 1 ]
+	grep -Eq '^[0-9]+ bytes: REFUSE 256 no such session$' answers
+	# not even a session of his own under that name is in the way of it
+	alive "$PID"
+	"$HAUL" send --identity=bob --peer=server.pub --name=own - "$RECV_ADDR" <peers
+	same_bytes peers dst/own
+	reap "$PID" 0
+	same_bytes big dst/big
+	[ "$(json_field send.json 'done' reconnects)" -eq 0 ]
+	[ "$(json_count send.json disconnect)" -eq 0 ]
+	# whose it is gets another answer, whatever it is
+	start send "$HAUL" send --identity=alice --peer=server.pub --bwlimit=2M --name=more --json=more.json --from-cmd='cat big' \
+		"$RECV_ADDR"
+	await json_has more.json connect
+	"$TOOLS/asks" "$RECV_ADDR" alice server.pub "$(json_field more.json hello id)" >answer || true
+	grep -Eq '^[0-9]+ bytes: ' answer
+	not grep -q 'no such session' answer
 }
 
 @test "over ssh no key is carried to the other side: it is named there, or the end is 5 and nothing is sent" {
