@@ -344,54 +344,6 @@ matching() {
 	not grep -qE "${secret:0:20}|--key| -k" ssh.args
 }
 
-# replay FILE N: sends FILE on N connections, one after the other, and counts those that were answered
-replay() {
-	local i answered=0
-	for ((i = 0; i < $2; i++)); do
-		exec 7<>"/dev/tcp/${RECV_ADDR%:*}/${RECV_ADDR##*:}"
-		cat "$1" >&7
-		[ "$(timeout 5 head -c 80 <&7 | wc -c)" -ne 80 ] || answered=$((answered + 1))
-		exec 7>&-
-	done
-	echo "$answered"
-}
-
-cost_of() {
-	echo "$(find "/proc/$1/fd" -mindepth 1 | wc -l) $(find "/proc/$1/task" -mindepth 1 -maxdepth 1 | wc -l)"
-}
-
-costs() {
-	[ "$(cost_of "$1")" = "$2" ]
-}
-
-@test "an old first message, replayed a thousand times, costs the listener nothing and starts nothing" {
-	make_keys
-	echo x >file
-	start nc nc -l 127.0.0.1 0 -v -w 30
-	await grep -Eq '[0-9]+$' nc.err
-	local port
-	port=$(grep -Eo '[0-9]+$' nc.err | head -n 1)
-	start send "$HAUL" send -k psk file "127.0.0.1:$port"
-	await size_over nc.out 111
-	kill -KILL "$PID"
-	reap "$PID" 137
-	[ "$(stat -c %s nc.out)" -eq 112 ]
-	start_recv --key=psk --log-file=recv.log dst
-	[ "$(replay nc.out 20)" -eq 20 ]
-	local before rss after
-	before=$(cost_of "$RECV_PID")
-	rss=$(awk '/VmRSS/ { print $2 }' "/proc/$RECV_PID/status")
-	[ "$(replay nc.out 1000)" -eq 1000 ]
-	await costs "$RECV_PID" "$before"
-	after=$(awk '/VmRSS/ { print $2 }' "/proc/$RECV_PID/status")
-	[ "$after" -le $((rss + 64)) ] || [ "$HAUL_PROFILE" != release ]
-	[ ! -e dst ]
-	[ ! -s recv.json ]
-	not grep -q . recv.log
-	"$HAUL" send -k psk file "$RECV_ADDR"
-	same_bytes file dst/file
-}
-
 @test "the other way round: a sender that waits, a receiver that dials with a wrong key or none" {
 	make_keys
 	echo x >file

@@ -296,6 +296,8 @@ old_recording() {
 	snapshot dst >before
 	head -c 700 rec >said # M1, M3, BEGIN, OFFER: what comes behind a refusal is not read
 	knocks $((10000 * SCALE)) 80 replay said $((10000 * SCALE))
+	head -c 112 rec >m1
+	knocks 1000 80 replay m1 1000
 	knocks 20 80 replay rec 20
 	empty recv.json
 	not grep -q . recv.log
