@@ -4,9 +4,9 @@
  *
  *   input   flags u8 (of the receiver), then steps: see the table at the end
  *
- * Held to: nothing outside the directory is touched; nothing gets a final name whose digests did not fit;
- * every byte of it was sent for some file, or is a hole; every wanted file has one result at most; what is
- * left behind is a journal with its data, or nothing.
+ * Held to: nothing outside the directory is touched, and nothing in it in a dry run or against the policy;
+ * nothing gets a final name whose digests did not fit; every byte of it was sent for some file, or is a hole;
+ * every wanted file has one result at most; what is left behind is a journal with its data, or nothing.
  */
 #include "fuzz.h"
 
@@ -154,6 +154,24 @@ static void check_content(const struct offered *f)
 	for (ssize_t i = 0; i < n; i++)
 		CHECK(!got[i] || got[i] == byte_at((uint64_t)i));
 	close(fd);
+}
+
+/* What was there, if it may not be replaced; nothing else after a dry run. */
+static void check_policy(bool dry)
+{
+	static uint8_t got[3 * CHUNK];
+	char path[128];
+	struct stat st;
+	CHECK(cfg.quota == SIZE_UNSET || rx.m->bytes <= cfg.quota);
+	if (!dry && cfg.overwrite != OVERWRITE_NO)
+		return;
+	snprintf(path, sizeof path, "%s/f", inside);
+	int fd = open(path, O_RDONLY | O_NOFOLLOW);
+	CHECK(fd >= 0 && read(fd, got, sizeof got) == 2 * CHUNK && memcmp(got, pattern, 2 * CHUNK) == 0);
+	close(fd);
+	snprintf(path, sizeof path, "%s/l", inside);
+	CHECK(lstat(path, &st) == 0 && S_ISLNK(st.st_mode));
+	CHECK(!dry || names_in(inside) == 3);
 }
 
 /* ---- what the receiver says ---- */
@@ -542,7 +560,9 @@ static void end(void)
 		dest_job_free(rx.inbox[(rx.inbox_head + i) % LINK_MESSAGES_MAX]);
 	free(rx.batch);
 	rx.dest.abandon_streams = true;
+	bool dry = rx.dest.flags & 1;
 	dest_free(&rx.dest);
+	check_policy(dry);
 	engine_free(&rx.engine);
 	snprintf(path, sizeof path, "%s/.haul", inside);
 	if (access(path, F_OK) == 0)
