@@ -43,6 +43,7 @@ CFLAGS.debug   := -Og -g3 -fno-omit-frame-pointer
 CFLAGS.asan    := -Og -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 CFLAGS.tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 CFLAGS.fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+CFLAGS.fuzzfast := -O2 -g -fsanitize=fuzzer-no-link,undefined -fsanitize-undefined-trap-on-error
 # clang only; what wraps on purpose is listed in the file, with the reason
 ifeq ($(PROFILE) $(origin CC),integer default)
 CC := clang
@@ -163,13 +164,12 @@ lint: deps
 analyze: deps
 	$(Q)B=$(B) tests/analyze.sh
 
-fuzz: $(if $(FUZZ_EXE),deps)
-ifneq (,$(FUZZ_EXE))
-	$(Q)$(MAKE) --no-print-directory PROFILE=fuzz CC=clang B=build/fuzz FUZZ_MAIN=-fsanitize=fuzzer fuzz-build
-	$(Q)B=build/fuzz tests/run.sh fuzz
-else
-	@echo 'there are no fuzzers in tests/fuzz yet'
-endif
+# FUZZ_FAST=1: without the address sanitizer, for many executions; a crash says less then
+FUZZ_PROFILE := fuzz$(if $(FUZZ_FAST),fast)
+fuzz: deps
+	$(Q)$(MAKE) --no-print-directory PROFILE=$(FUZZ_PROFILE) CC=clang B=build/$(FUZZ_PROFILE) \
+	  FUZZ_MAIN=-fsanitize=fuzzer fuzz-build
+	$(Q)B=build/$(FUZZ_PROFILE) tests/run.sh fuzz
 fuzz-build: $(FUZZ_EXE)
 ifeq (,$(FUZZ_MAIN)) # no libFuzzer: a main that replays the corpus
 $(FUZZ_EXE): $(B)/tests/fuzz/main.o
@@ -229,7 +229,7 @@ help:
 	@echo '  soak           the fault suite at length: power cuts, kills, failing calls; FAULT_SCALE=20 (root)'
 	@echo '  lint           layers, style, man pages, the binary itself;  format: apply clang-format'
 	@echo '  analyze        gcc -fanalyzer, clang --analyze and cppcheck: a finding that nobody has explained fails'
-	@echo '  fuzz           libFuzzer (clang) for FUZZ_SECONDS a target'
+	@echo '  fuzz           libFuzzer (clang): FUZZ_SECONDS=20 a target, or FUZZ_RUNS=N executions; FUZZ_TARGETS=a,b; FUZZ_FAST=1'
 	@echo '  coverage       lines and branches that unit, sim and replay run, and whether they are enough'
 	@echo '  bench          haul beside tar|nc, rsync, cp, and scp and rsync over ssh'
 	@echo '  install, uninstall, check-install, deps, clean, distclean'

@@ -150,6 +150,8 @@ static enum haul_rc on_want(struct sender *s, struct span body)
 		    (v.action == 1 && !content) || (v.action == 3 && content) ||
 		    (v.action == 4 && f->type != ENTRY_FILE))
 			return malformed(s, "a verdict on an entry that was not offered", id);
+		if (v.action == 4 && s->cfg->dry_run) /* what is not there would be sent */
+			return malformed(s, "a file to be compared in a dry run", id);
 		apply_verdict(s, f, &v);
 	}
 	return rd_done(&r) ? HAUL_OK : malformed(s, "bytes behind the verdicts of WANT", r.n);

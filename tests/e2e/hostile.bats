@@ -202,6 +202,7 @@ sources() {
 		meets "take-have-$c" 12 'HAVE for a file or chunk that was not asked about'
 	done
 	meets take-have-empty 12 'malformed HAVE'
+	meets take-have-gap 12 'a file to be compared in a dry run' --dry-run
 	for c in unasked untold; do
 		meets "take-need-$c" 12 'NEED for a chunk that was not kept'
 	done
