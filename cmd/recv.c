@@ -111,12 +111,19 @@ static void notice(void *ctx, const char *text)
 		fprintf(stderr, "haul: %s\n", text);
 }
 
+static enum haul_rc ready(void *ctx, struct haul_err *err)
+{
+	const struct options *o = ctx;
+	return receiver_check(&o->cfg, o->dir, err);
+}
+
 static int serve(struct options *o, struct haul_err *err)
 {
 	struct serve_setup serve = {.cfg = &o->cfg,
 				    .role = ROLE_RECEIVER,
 				    .session = serve_one,
 				    .known = known,
+				    .ready = ready,
 				    .dir = o->dir,
 				    .notice = notice,
 				    .ctx = o};

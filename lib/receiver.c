@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/destdir.h"
 #include "lib/holder.h"
 #include "lib/plan.h"
 #include "lib/receiver_impl.h"
@@ -189,21 +190,48 @@ static const struct engine_ops receiver_ops = {
 typedef enum haul_rc root_opener(const char *dir, const char *subdir, struct root **out,
 				 struct haul_err *err);
 
-/* -o FILE: a tree of one name in the directory that holds it. */
-static enum haul_rc open_output(const char *file, root_opener *open, struct root **root, const char **only,
-				struct haul_err *err)
+/* -o FILE: the directory that holds it, and the one name in it. */
+static enum haul_rc split_output(const char *file, char dir[static PATH_MAX_BYTES + 1], const char **only,
+				 struct haul_err *err)
 {
 	const char *slash = strrchr(file, '/');
-	char dir[PATH_MAX_BYTES + 1];
 	size_t n = slash ? (size_t)(slash - file) : 0;
 	if (n > PATH_MAX_BYTES)
 		return haul_fail(err, HAUL_USAGE, ENAMETOOLONG, file, "cannot be the output");
-	snprintf(dir, sizeof dir, "%.*s", (int)n, file);
+	snprintf(dir, PATH_MAX_BYTES + 1, "%.*s", (int)n, file);
 	*only = slash ? slash + 1 : file;
 	const char *why = root_name_refused(*only, strlen(*only));
 	if (why)
 		return haul_fail(err, HAUL_USAGE, 0, file, "cannot be the output: %s", why);
-	return open(slash ? (n ? dir : "/") : ".", NULL, root, err);
+	if (!n)
+		snprintf(dir, PATH_MAX_BYTES + 1, "%s", slash ? "/" : ".");
+	return HAUL_OK;
+}
+
+static enum haul_rc open_output(const char *file, root_opener *open, struct root **root, const char **only,
+				struct haul_err *err)
+{
+	char dir[PATH_MAX_BYTES + 1];
+	return split_output(file, dir, only, err) == HAUL_OK ? open(dir, NULL, root, err) : err->rc;
+}
+
+enum haul_rc receiver_check(const struct haul_config *cfg, const char *dir, struct haul_err *err)
+{
+	char holder[PATH_MAX_BYTES + 1];
+	const char *only;
+	if (cfg->to_cmd)
+		return HAUL_OK;
+	if (cfg->output && sink_check(cfg->output, err) != HAUL_OK)
+		return err->rc;
+	if (cfg->output && sink_wanted(cfg->output))
+		return HAUL_OK;
+	if (cfg->output && split_output(cfg->output, holder, &only, err) != HAUL_OK)
+		return err->rc;
+	int rc = destdir_check(cfg->output ? holder : dir);
+	if (rc == 0 || (rc == -EACCES && cfg->peers)) /* they have directories of their own in it */
+		return HAUL_OK;
+	return haul_fail(err, haul_rc_from_errno(-rc), -rc, cfg->output ? cfg->output : dir,
+			 "nothing can be received there");
 }
 
 /* The destination, unless it is a sink: then *root stays NULL. */

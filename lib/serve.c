@@ -575,6 +575,8 @@ int serve_at(const struct serve_setup *setup, struct haul_err *err)
 			haul_fail(err, HAUL_IO, -rc, ep.text, "cannot be used as a connection");
 		else if (confine(setup, &ep, err) == HAUL_OK)
 			status = serve_single(setup, conn, err);
+	} else if (setup->ready && setup->ready(setup->ctx, err) != HAUL_OK) {
+		status = -1;
 	} else if ((fd = endpoint_listen(&ep, &bound, err)) >= 0) {
 		/* whoever reads the port file may send a signal at once */
 		int signal_fd = block_signals();

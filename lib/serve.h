@@ -33,6 +33,8 @@ struct serve_setup {
 	/* Does the disk know this session, though no process does? May be NULL. */
 	bool (*known)(void *ctx, const uint8_t bound_id[static 16], const uint8_t owner[static OWNER_BYTES],
 		      const char *subdir);
+	/* Asked before anybody is told that this side listens; may be NULL. */
+	enum haul_rc (*ready)(void *ctx, struct haul_err *err);
 	/* What a session will open, for the sandbox of the listener. */
 	const char *dir;
 	const char *const *sources;
