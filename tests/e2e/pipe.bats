@@ -214,17 +214,14 @@ send_stream() {
 	one_line send.err
 }
 
-@test "standard output closed from the start: not success" {
-	start_on recv port bash -c '"$0" recv -o - --listen=127.0.0.1:0 --port-file=port >&-' "$HAUL"
-	RECV_ADDR=$ADDR
-	echo text >in
-	SENT=0
-	"$HAUL" send --connect=2s - "$RECV_ADDR" <in 2>send.err || SENT=$?
-	[ "$SENT" -ne 0 ]
-	reap "$PID"
-	[ "$REAPED" -ne 0 ]
-	one_line recv.err
-	one_line send.err
+@test "standard output closed from the start: refused before anybody is told" {
+	start recv bash -c '"$0" recv -o - --listen=127.0.0.1:0 --port-file=port >&-' "$HAUL"
+	reap "$PID" 11
+	one_line recv.err 'standard output is closed'
+	[ ! -e port ]
+	start pull bash -c '"$0" recv -o - unix:sock >&-' "$HAUL"
+	reap "$PID" 11
+	one_line pull.err 'standard output is closed'
 }
 
 @test "standard input closed from the start: not success" {
