@@ -24,6 +24,7 @@
  *   receiver receiver_in receiver_jobs receiver_commit    the other: what comes; work; results
  *   sender_impl receiver_impl    what the files of a role share
  *   serve strangers handoff      the listener with its sessions; who has not said who he is; passing him on
+ *   single       one session over a connection that was there before us
  *   scan source stream_in        sending stages: walk, read and pack, standard input or a producer
  *   plan dest dest_work dest_impl commit sink    receiving: compare; verify, write; sync, rename; a consumer
  *   pool blocks          ordered stages of workers; memory for chunks

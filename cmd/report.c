@@ -91,6 +91,8 @@ int report_close(struct report *r, const struct session_outcome *out)
 	ev.u.done.seconds = (double)(clock_now_ns() - r->start_ns) / 1e9;
 	event_emit(&r->bus, &ev);
 	bool last_word = r->cfg->json && !*r->cfg->json;
+	bool known = out->told || out->err.rc == HAUL_SIGNAL; /* its end is ours */
+	last_word |= r->beside && known && !r->cfg->verbose;
 	close_all(r);
 	if (out->err.rc != HAUL_OK && !last_word)
 		report_failure(&out->err);

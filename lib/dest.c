@@ -173,6 +173,13 @@ struct dest_file *dest_take_up(struct dest *d)
 	return f;
 }
 
+void dest_note_bad(struct dest *d, const char *path, enum haul_rc rc, int sys)
+{
+	pthread_mutex_lock(&d->mu);
+	haul_fail(&d->first_bad, rc, sys, path, "%s", haul_rc_text(rc));
+	pthread_mutex_unlock(&d->mu);
+}
+
 void dest_fail(struct dest_file *f, enum haul_rc rc, int sys)
 {
 	pthread_mutex_lock(&f->mu);

@@ -146,7 +146,10 @@ enum haul_rc engine_abort(struct engine *e, const struct haul_err *err)
 		return e->err.rc;
 	}
 	e->err = *err;
-	link_cancel(&e->link, reason_code(e, err->rc), err->why);
+	char text[HAUL_WHY_MAX + 64];
+	snprintf(text, sizeof text, "%s%s%s", err->why, err->sys ? ": " : "",
+		 err->sys ? strerror(err->sys) : "");
+	link_cancel(&e->link, reason_code(e, err->rc), text);
 	link_fin(&e->link);
 	bool mute = clock_now_ms() - e->link.last_rx > ABORT_MS;
 	enter(e, ENGINE_ABORTING, mute ? ABORT_MUTE_MS : ABORT_MS);

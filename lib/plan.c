@@ -435,6 +435,8 @@ static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, c
 	}
 	p->code = v.code;
 	p->sys = v.sys;
+	if (v.action == PLAN_FAILED)
+		dest_note_bad(d, path, haul_rc_from_reason(v.code), v.sys);
 	frame_put_verdict(w, &v);
 	return NULL;
 }

@@ -136,6 +136,8 @@ static size_t receiver_fds(void *self, int fds[static ENGINE_ROLE_FDS_MAX])
 {
 	struct receiver *r = self;
 	size_t n = 0;
+	if (!r->workers || !r->commit) /* it failed before they were there, and takes its leave */
+		return 0;
 	if (!r->held)
 		fds[n++] = pool_fd(r->workers);
 	fds[n++] = pool_fd(r->commit);
@@ -372,14 +374,16 @@ static void tear_down(struct receiver *r)
 
 static void judge(struct receiver *r, struct session_outcome *out)
 {
+	const struct haul_err *bad = &r->dest.first_bad;
 	if (out->err.rc != HAUL_OK)
 		return;
 	if (r->stopped)
 		out->err = r->stop;
 	else if (r->worst != HAUL_OK)
-		haul_fail(&out->err, r->worst, 0, r->set.dir, "%s: %llu failed, %llu committed",
-			  haul_rc_text(r->worst), (unsigned long long)r->m->failed,
-			  (unsigned long long)r->m->files);
+		haul_fail(&out->err, r->worst, 0, bad->rc ? bad->subject : r->set.dir,
+			  "%s%s%s; %llu failed, %llu committed", bad->rc ? bad->why : haul_rc_text(r->worst),
+			  bad->sys ? ": " : "", bad->sys ? strerror(bad->sys) : "",
+			  (unsigned long long)r->m->failed, (unsigned long long)r->m->files);
 }
 
 enum haul_rc receiver_run(const struct receiver_setup *setup, struct session_outcome *out)
@@ -395,20 +399,19 @@ enum haul_rc receiver_run(const struct receiver_setup *setup, struct session_out
 	r->dest.dirs_fd = -1;
 	r->have_tail = &r->have_head;
 	struct haul_err err = {0};
-	if (set_up(r, &err) != HAUL_OK) {
-		/* the sender is told: it waits for an answer */
-		if (r->engine.set.ops)
-			engine_abort(&r->engine, &err);
-		else
-			out->err = err;
-	}
+	set_up(r, &err);
+	if (!r->engine.set.ops)
+		out->err = err;
 	if (out->err.rc == HAUL_OK) {
 		if (setup->first)
 			engine_adopt(&r->engine, setup->first);
+		if (err.rc != HAUL_OK) /* the sender is told: it waits for an answer */
+			engine_abort(&r->engine, &err);
 		engine_run(&r->engine);
 		out->err = r->engine.err;
 		out->also = r->engine.also;
 		out->err_from_peer = r->engine.err_from_peer;
+		out->told = r->engine.link.peer_finned || r->engine.err_from_peer;
 		out->session_gone = r->engine.session_gone;
 	}
 	judge(r, out);

@@ -446,6 +446,7 @@ enum haul_rc sender_run(const struct sender_setup *setup, struct session_outcome
 		out->err = s->engine.err;
 		out->also = s->engine.also;
 		out->err_from_peer = s->engine.err_from_peer;
+		out->told = s->engine.link.peer_finned || s->engine.err_from_peer;
 		out->session_gone = s->engine.session_gone;
 	}
 	judge(s, out);

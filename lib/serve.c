@@ -16,6 +16,7 @@
 #include "lib/clock.h"
 #include "lib/handoff.h"
 #include "lib/sandbox.h"
+#include "lib/single.h"
 #include "lib/strangers.h"
 #include "lib/user.h"
 
@@ -121,21 +122,13 @@ static int session_socket(struct server *s, int pair[static 2])
 	return rc;
 }
 
-static void name_session(struct serve_session *session, const struct handoff *h)
-{
-	memcpy(session->id, h->hs.attach.session, sizeof session->id);
-	handshake_session_id(&h->hs, session->bound_id);
-	memcpy(session->owner, h->hs.owner, sizeof session->owner);
-	session->resume = h->hs.attach.fresh == ATTACH_RESUME;
-	session->dry_run = h->hs.attach.fresh == ATTACH_DRY_RUN;
-}
-
 _Noreturn static void run_session(struct server *s, struct handoff *h, const char *subdir, int socket)
 {
 	struct serve_session session = {.first = h, .handoff_fd = socket};
 	/* a receiver that is killed takes its sessions with it: the next one must not meet a twin */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	name_session(&session, h);
+	session.resume = h->hs.attach.fresh == ATTACH_RESUME;
+	single_name_session(&session, h);
 	snprintf(session.subdir, sizeof session.subdir, "%s", subdir);
 	if (s->listen_fd >= 0)
 		close(s->listen_fd);
@@ -494,55 +487,7 @@ static enum haul_rc confine(const struct serve_setup *set, const struct endpoint
 	return sandbox_listener(set->cfg, ep, set->dir, set->sources, set->source_count, err);
 }
 
-/* ---- one connection ---- */
-
-static enum haul_rc hear_single(struct handoff *h, struct haul_err *err)
-{
-	uint64_t deadline = clock_now_ms() + STRANGER_MS;
-	struct wire_err w = {0};
-	enum wire_rc rc = WIRE_MORE;
-	while (rc == WIRE_MORE) {
-		uint64_t now = clock_now_ms();
-		struct pollfd p = {h->conn.in, POLLIN, 0};
-		if (now >= deadline || poll(&p, 1, (int)(deadline - now)) == 0)
-			return haul_fail(err, HAUL_CONNECT, 0, "stdio", "the peer said nothing in time");
-		rc = handoff_hear(h, &w);
-	}
-	if (rc == WIRE_OK)
-		return HAUL_OK;
-	if (!w.check)
-		return haul_fail(err, HAUL_CONNECT, 0, "stdio", "closed before the handshake");
-	return haul_fail(err,
-			 rc == WIRE_VERSION ? HAUL_VERSION
-			 : rc == WIRE_AUTH  ? HAUL_AUTH
-					    : HAUL_PROTOCOL,
-			 0, "stdio", "%s", w.check);
-}
-
-static int serve_single(const struct serve_setup *setup, struct conn conn, struct haul_err *err)
-{
-	int status = -1;
-	struct hello hello = handoff_hello();
-	struct handoff *h = handoff_new(conn, setup->cfg, &hello);
-	if (!h) {
-		haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start the session");
-		return -1;
-	}
-	const struct frame_attach *a = &h->hs.attach;
-	if (hear_single(h, err) == HAUL_OK && a->role == setup->role) {
-		haul_fail(err, HAUL_POLICY, 0, "stdio", "both sides have the same role");
-		handoff_refuse(h, (uint16_t)haul_rc_status(HAUL_POLICY), err->why);
-	} else if (err->rc == HAUL_OK) {
-		struct serve_session session = {.first = h, .handoff_fd = -1};
-		name_session(&session, h);
-		snprintf(session.subdir, sizeof session.subdir, "%.*s", (int)a->subdir.n,
-			 (const char *)a->subdir.p);
-		status = setup->session(setup->ctx, &session);
-	}
-	handshake_wipe(&h->hs);
-	free(h);
-	return status;
-}
+/* ---- where ---- */
 
 static int serve_confined(const struct serve_setup *setup, const struct endpoint *ep, int fd, int signal_fd,
 			  struct haul_err *err)
@@ -574,7 +519,7 @@ int serve_at(const struct serve_setup *setup, struct haul_err *err)
 		if (rc < 0)
 			haul_fail(err, HAUL_IO, -rc, ep.text, "cannot be used as a connection");
 		else if (confine(setup, &ep, err) == HAUL_OK)
-			status = serve_single(setup, conn, err);
+			status = single_serve(setup, &ep, conn, err);
 	} else if (setup->ready && setup->ready(setup->ctx, err) != HAUL_OK) {
 		status = -1;
 	} else if ((fd = endpoint_listen(&ep, &bound, err)) >= 0) {

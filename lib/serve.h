@@ -21,6 +21,7 @@ struct serve_session {
 	char subdir[SUBDIR_MAX_BYTES + 1]; /* "" for none */
 	struct handoff *first;
 	int handoff_fd; /* brings further connections of this session */
+	bool beside;	/* the peer has started this process, or its ssh has: one of both is to report */
 	bool resume;	/* the peer goes on with a session whose process is gone */
 	bool dry_run;	/* nothing may be made, not even a directory */
 };
