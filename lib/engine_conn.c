@@ -78,6 +78,11 @@ void engine_conn_lost(struct engine *e, const char *cause, const char *side)
 		ev.u.retry.delay_ms = delay;
 	}
 	event_emit(e->set.bus, &ev);
+	if (!e->set.dial && e->set.handoff_fd < 0) { /* there is no way another one could come */
+		struct haul_err err = {0};
+		haul_fail(&err, HAUL_LINK_LOST, 0, NULL, "link lost; run the same command again to continue");
+		engine_abort(e, &err);
+	}
 }
 
 /* ---- attaching ---- */

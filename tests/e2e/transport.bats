@@ -92,6 +92,22 @@ one_of_two() {
 	same_tree src dst
 }
 
+@test "stdio: a link that is lost cannot come back, so the receiver does not wait for it" {
+	mkfifo there back
+	random_file f 8000000
+	start recv bash -c 'exec "$0" recv --stdio --reconnect=1h --json=recv.json dst <there >back' "$HAUL"
+	local receiver=$PID
+	start send bash -c 'exec "$0" send --bwlimit=2M -z none f stdio: >there <back' "$HAUL"
+	await json_has recv.json progress '"bytes":[1-9]'
+	kill -9 "$PID"
+	reap "$receiver" 10
+	[ "$(json_count recv.json disconnect)" -eq 1 ]
+	# what came is kept
+	"$HAUL" send f "exec:$HAUL recv --stdio dst" --json=send.json
+	[ "$(json_field send.json 'done' kept_bytes)" -gt 0 ]
+	same_bytes f dst/f
+}
+
 @test "ssh, with something that only looks like it" {
 	mkdir bin
 	# shellcheck disable=SC2016
