@@ -94,10 +94,10 @@ one_of_two() {
 
 @test "stdio: a link that is lost cannot come back, so the receiver does not wait for it" {
 	mkfifo there back
-	random_file f 8000000
+	random_file f 20000000
 	start recv bash -c 'exec "$0" recv --stdio --reconnect=1h --json=recv.json dst <there >back' "$HAUL"
 	local receiver=$PID
-	start send bash -c 'exec "$0" send --bwlimit=2M -z none f stdio: >there <back' "$HAUL"
+	start send bash -c 'exec "$0" send --bwlimit=4M -z none f stdio: >there <back' "$HAUL"
 	await json_has recv.json progress '"bytes":[1-9]'
 	kill -9 "$PID"
 	reap "$receiver" 10
