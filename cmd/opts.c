@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cmd/keyopts.h"
+#include "cmd/suggest.h"
 #include "cmd/words.h"
 #include "lib/auth.h"
 #include "lib/units.h"
@@ -271,26 +272,6 @@ enum option_arg option_arg(const struct option_row *row)
 	return kinds[row->kind].arg;
 }
 
-/* The option of sub that the user may have meant: an abbreviation, or two slips away at most. */
-static const char *suggestion(enum subcommand sub, const char *name, size_t len)
-{
-	const char *best = NULL;
-	unsigned nearest = len < 4 ? 2 : 3;
-	for (size_t i = 0; i < OPTION_TOTAL; i++) {
-		const struct option_row *row = &option_table[i];
-		if (!(row->subs & (unsigned)sub))
-			continue;
-		unsigned far = len >= 3 && strncmp(row->name, name, len) == 0
-				       ? 1
-				       : words_distance(name, len, row->name);
-		if (far < nearest) {
-			nearest = far;
-			best = row->name;
-		}
-	}
-	return best;
-}
-
 static const struct option_row *find_long(const char *name, size_t len)
 {
 	for (size_t i = 0; i < OPTION_TOTAL; i++)
@@ -332,7 +313,7 @@ static enum haul_rc parse_long(struct parse *p, const char *word, char ***next)
 	const struct option_row *row = find_long(name, len);
 
 	if (!row) {
-		const char *near = suggestion(p->sub, name, len);
+		const char *near = suggest_option(p->sub, name, len);
 		p->typed = word;
 		return near ? BAD(p, "no such option; did you mean --%s?", near) : BAD(p, "no such option");
 	}
@@ -358,7 +339,7 @@ static enum haul_rc parse_letters(struct parse *p, const char *word, char ***nex
 		const char *value = NULL;
 		p->typed = row ? typed : word;
 		if (!row)
-			return BAD(p, "no such option: -%c", *c);
+			return word[2] ? BAD(p, "no such option: -%c", *c) : BAD(p, "no such option");
 		if (option_arg(row) == ARG_VALUE) {
 			value = c[1] ? c + 1 : **next ? *(*next)++ : NULL;
 			if (!value)
@@ -485,11 +466,13 @@ static enum haul_rc check_send(struct parse *p)
 	}
 	if (stdins > 1)
 		return WRONG(p, "-", "standard input can be sent once only");
-	if ((cfg->name || cfg->stream_size != SIZE_UNSET) && !cfg->from_cmd && o->source_count != 1)
-		return WRONG(p, cfg->name ? "--name" : "--size", "is for one stream, but there are %zu SRCs",
-			     o->source_count);
-	if (cfg->stream_size != SIZE_UNSET && !cfg->from_cmd && strcmp(o->operands[0], "-") != 0)
-		return WRONG(p, "--size", "is for a stream: - or --from-cmd");
+	bool stream = cfg->from_cmd || (o->source_count == 1 && stdins == 1);
+	if ((cfg->name || cfg->stream_size != SIZE_UNSET) && !stream) {
+		const char *typed = cfg->name ? "--name" : "--size";
+		return o->source_count > 1
+			       ? WRONG(p, typed, "is for one stream, but there are %zu SRCs", o->source_count)
+			       : WRONG(p, typed, "is for a stream: - or --from-cmd");
+	}
 	if (cfg->chunk < CHUNK_MIN || cfg->chunk > CHUNK_MAX)
 		return WRONG(p, "--chunk", "must be from 4k to 4M");
 	if (o->given[OPTION_lock_wait] && !cfg->lock_file)

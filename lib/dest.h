@@ -173,7 +173,7 @@ struct dest_file *dest_take_up(struct dest *d);
  */
 void dest_file_free(struct dest *d, struct dest_file *f);
 /* Remembers the first entry that failed. */
-void dest_note_bad(struct dest *d, const char *path, enum haul_rc rc, int sys);
+void dest_note_bad(struct dest *d, const char *path, unsigned reason, int sys);
 /* Records why a file will not be committed; the first reason stays. */
 void dest_fail(struct dest_file *f, enum haul_rc rc, int sys);
 

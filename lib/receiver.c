@@ -375,15 +375,17 @@ static void tear_down(struct receiver *r)
 static void judge(struct receiver *r, struct session_outcome *out)
 {
 	const struct haul_err *bad = &r->dest.first_bad;
+	bool none_taken = r->dest.single && bad->rc == HAUL_POLICY && !r->m->files;
 	if (out->err.rc != HAUL_OK)
 		return;
 	if (r->stopped)
 		out->err = r->stop;
 	else if (r->worst != HAUL_OK)
-		haul_fail(&out->err, r->worst, 0, bad->rc ? bad->subject : r->set.dir,
-			  "%s%s%s; %llu failed, %llu committed", bad->rc ? bad->why : haul_rc_text(r->worst),
-			  bad->sys ? ": " : "", bad->sys ? strerror(bad->sys) : "",
-			  (unsigned long long)r->m->failed, (unsigned long long)r->m->files);
+		haul_fail(&out->err, none_taken ? HAUL_POLICY : r->worst, 0,
+			  bad->rc ? bad->subject : r->set.dir, "%s%s%s; %llu failed, %llu committed",
+			  bad->rc ? bad->why : haul_rc_text(r->worst), bad->sys ? ": " : "",
+			  bad->sys ? strerror(bad->sys) : "", (unsigned long long)r->m->failed,
+			  (unsigned long long)r->m->files);
 }
 
 enum haul_rc receiver_run(const struct receiver_setup *setup, struct session_outcome *out)

@@ -405,6 +405,13 @@ static const char *subject_of(const struct haul_err *err)
 	return err->subject[0] ? err->subject : NULL;
 }
 
+/* The only operand, or a tree where one file is taken. */
+static bool all_refused(const struct sender *s)
+{
+	bool only = s->offered_files == 1 || (s->one_only && !s->m->files);
+	return s->refused && s->refused == s->m->failed && only;
+}
+
 /* A run that went to its end may still have left single files behind. */
 static void judge(struct sender *s, struct session_outcome *out)
 {
@@ -412,9 +419,9 @@ static void judge(struct sender *s, struct session_outcome *out)
 		return;
 	if (s->stopped)
 		out->err = s->stop;
-	else if (s->refused && s->refused == s->m->failed && s->offered_files == 1)
-		haul_fail(&out->err, HAUL_POLICY, 0, subject_of(&s->first_bad),
-			  "refused by the receiver's policy");
+	else if (all_refused(s))
+		haul_fail(&out->err, HAUL_POLICY, s->first_bad.sys, subject_of(&s->first_bad), "%s",
+			  s->first_bad.why);
 	else if (s->unreadable && s->unreadable == s->offered_entries)
 		haul_fail(&out->err, HAUL_NO_SOURCE, s->why_unreadable, s->set.sources[0], "cannot be read");
 	else if (s->busy && s->busy == s->m->failed)
