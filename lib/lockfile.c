@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,7 @@ enum haul_rc lockfile_take(const char *file, const char *dest, uint64_t wait_ms,
 	*fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
 	struct stat st;
 	if (*fd < 0 || fstat(*fd, &st) < 0)
-		return haul_fail(err, HAUL_USAGE, errno, file, "cannot be used as a lock");
+		return haul_fail(err, HAUL_IO, errno, file, "cannot be used as a lock");
 	if (st.st_uid != geteuid() && st.st_uid != 0) {
 		close(*fd);
 		return haul_fail(err, HAUL_USAGE, 0, file, "cannot be used as a lock: it is another user's");
@@ -41,12 +42,16 @@ enum haul_rc lockfile_take(const char *file, const char *dest, uint64_t wait_ms,
 	uint64_t until = wait_ms > UINT64_MAX - clock_now_ms() ? UINT64_MAX : clock_now_ms() + wait_ms;
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	while (fcntl(*fd, F_OFD_SETLK, &lock) < 0) {
-		if ((errno != EAGAIN && errno != EACCES) || clock_now_ms() >= until) {
-			close(*fd);
-			*fd = -1;
-			return haul_fail(err, HAUL_BUSY, 0, file, "another run holds the lock");
+		bool held = errno == EAGAIN || errno == EACCES;
+		if (held && clock_now_ms() < until) {
+			poll(NULL, 0, LOOK_MS);
+			continue;
 		}
-		poll(NULL, 0, LOOK_MS);
+		int sys = held ? 0 : errno;
+		close(*fd);
+		*fd = -1;
+		return held ? haul_fail(err, HAUL_BUSY, 0, file, "another run holds the lock")
+			    : haul_fail(err, HAUL_IO, sys, file, "cannot be locked");
 	}
 	return HAUL_OK;
 }

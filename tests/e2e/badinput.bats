@@ -62,6 +62,20 @@ refused() {
 	[ ! -e dst ]
 }
 
+@test "where output goes: a descriptor that is none is usage, a file that cannot be written is a file error" {
+	local status=0 o
+	echo x >a
+	refused 1 'fd:77: --json cannot use it: descriptor 77 is closed' send --json=fd:77 a localhost:1
+	refused 1 'fd:5: --json cannot use it: it is open for reading only' send --json=fd:5 a localhost:1 5<a
+	"$HAUL" send --json=fd:1 a localhost:1 2>err >&- || status=$?
+	[ "$status" -eq 1 ]
+	one_line err 'fd:1: --json cannot use it: descriptor 1 is closed'
+	for o in json log-file metrics lock; do
+		refused 11 'no/such: .*No such file' send --$o=no/such a localhost:1
+	done
+	refused 11 'no/such: .*No such file' recv --listen=127.0.0.1:0 --port-file=no/such dst
+}
+
 @test "addresses that make no sense" {
 	local dest
 	for dest in localhost: localhost:99999 localhost:0 '[::1' '[::1]' tcp:// tcp://localhost unix: exec: ssh:// ssh://host \
