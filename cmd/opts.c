@@ -16,6 +16,7 @@
 #include "cmd/words.h"
 #include "lib/auth.h"
 #include "lib/units.h"
+#include "wire/limits.h"
 
 #define CHUNK_MIN	   (UINT64_C(4) << 10)
 #define CHUNK_MAX	   (UINT64_C(4) << 20)
@@ -542,6 +543,8 @@ static enum haul_rc check(struct parse *p)
 		return p->err->rc;
 	if (o->cfg.jobs > JOBS_MAX)
 		return WRONG(p, "--jobs", "%u is more than %u", o->cfg.jobs, JOBS_MAX);
+	if (o->cfg.window > WINDOW_MAX_BYTES || o->cfg.ring > WINDOW_MAX_BYTES)
+		return WRONG(p, o->cfg.ring > WINDOW_MAX_BYTES ? "--ring" : "--window", "is more than 1T");
 	if (o->cfg.no_sandbox && o->cfg.sandbox == SANDBOX_REQUIRE)
 		return WRONG(p, "--no-sandbox", "contradicts --sandbox=require");
 	if (o->cfg.port_file && o->peer)

@@ -525,8 +525,11 @@ int serve_at(const struct serve_setup *setup, struct haul_err *err)
 	} else if ((fd = endpoint_listen(&ep, &bound, err)) >= 0) {
 		/* whoever reads the port file may send a signal at once */
 		int signal_fd = block_signals();
-		if (!cfg->port_file || port_file_write(cfg->port_file, bound, err) == HAUL_OK)
+		if (!cfg->port_file || port_file_write(cfg->port_file, bound, err) == HAUL_OK) {
+			struct port_file mine = port_file_mine(cfg->port_file);
 			status = serve_confined(setup, &ep, fd, signal_fd, err);
+			port_file_remove(&mine);
+		}
 		endpoint_unlisten(&ep, fd);
 	}
 	free(bound);

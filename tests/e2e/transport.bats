@@ -84,6 +84,23 @@ one_of_two() {
 	one_line err 'closed before the handshake'
 }
 
+@test "--port-file goes with the listener, unless it is another one's by then" {
+	start_recv dst
+	[ -s recv.port ]
+	stop "$RECV_PID" 143
+	[ ! -e recv.port ]
+	start_recv dst
+	echo other >recv.port.new
+	mv recv.port.new recv.port
+	stop "$RECV_PID" 143
+	[ "$(<recv.port)" = other ]
+	echo x >f
+	start_on send send.port "$HAUL" send --listen=unix:sock --port-file=send.port f
+	"$HAUL" recv "unix:$PWD/sock" dst
+	reap "$PID" 0
+	[ ! -e send.port ]
+}
+
 @test "stdio: two processes in a ring of FIFOs" {
 	mkfifo there back
 	start recv bash -c 'exec "$0" recv --stdio dst <there >back' "$HAUL"
