@@ -66,7 +66,7 @@ refused() {
 	local status=0 o
 	echo x >a
 	refused 1 'fd:77: --json cannot use it: descriptor 77 is closed' send --json=fd:77 a localhost:1
-	refused 1 'fd:5: --json cannot use it: it is open for reading only' send --json=fd:5 a localhost:1 5<a
+	refused 1 'fd:5: --json cannot use it: it is open for reading only' send --json=fd:5 a localhost:1 5</dev/zero
 	"$HAUL" send --json=fd:1 a localhost:1 2>err >&- || status=$?
 	[ "$status" -eq 1 ]
 	one_line err 'fd:1: --json cannot use it: descriptor 1 is closed'
