@@ -10,7 +10,7 @@
  *   key keyopts  making and showing keys; the options that name them
  *   coded        codes, shown and asked for
  *   opts setters the option table (opts.def), its parser, a setter for each kind of option
- *   words        splitting and comparing words
+ *   words suggest        splitting and comparing words; the option that was meant
  *   help         help texts, generated from the tables
  *   complete     shell completions and the OPTIONS of the man page, generated likewise
  *   report       the event bus of a run with its subscribers; the last words

@@ -13,8 +13,10 @@
 
 #include "cmd/cron.h"
 #include "cmd/keyopts.h"
+#include "cmd/suggest.h"
 #include "cmd/words.h"
 #include "lib/auth.h"
+#include "wire/limits.h"
 
 #define CHUNK_MIN	 (UINT64_C(4) << 10)
 #define CHUNK_MAX	 (UINT64_C(4) << 20)
@@ -33,26 +35,6 @@ const struct option_row option_table[OPTION_TOTAL] = {
 const char *subcommand_name(enum subcommand sub)
 {
 	return sub == CMD_SEND ? "send" : sub == CMD_RECV ? "recv" : sub == CMD_STATUS ? "status" : "key";
-}
-
-/* The option of sub that the user may have meant: an abbreviation, or two slips away at most. */
-static const char *suggestion(enum subcommand sub, const char *name, size_t len)
-{
-	const char *best = NULL;
-	unsigned nearest = len < 4 ? 2 : 3;
-	for (size_t i = 0; i < OPTION_TOTAL; i++) {
-		const struct option_row *row = &option_table[i];
-		if (!(row->subs & (unsigned)sub))
-			continue;
-		unsigned far = len >= 3 && strncmp(row->name, name, len) == 0
-				       ? 1
-				       : words_distance(name, len, row->name);
-		if (far < nearest) {
-			nearest = far;
-			best = row->name;
-		}
-	}
-	return best;
 }
 
 static const struct option_row *find_long(const char *name, size_t len)
@@ -78,9 +60,10 @@ static enum haul_rc apply(struct parse *p, const struct option_row *row, const c
 	if (!(row->subs & (unsigned)p->sub)) {
 		if (p->environment)
 			return HAUL_OK;
-		return BAD(p, "an option of haul %s, not of haul %s",
-			   subcommand_name((enum subcommand)(row->subs & (~row->subs + 1))), /* the lowest bit */
-			   subcommand_name(p->sub));
+		return BAD(
+			p, "an option of haul %s, not of haul %s",
+			subcommand_name((enum subcommand)(row->subs & (~row->subs + 1))), /* the lowest bit */
+			subcommand_name(p->sub));
 	}
 	p->o->given[row - option_table] = true;
 	return option_set(p, row, value);
@@ -95,7 +78,7 @@ static enum haul_rc parse_long(struct parse *p, const char *word, char ***next)
 	const struct option_row *row = find_long(name, len);
 
 	if (!row) {
-		const char *near = suggestion(p->sub, name, len);
+		const char *near = suggest_option(p->sub, name, len);
 		p->typed = word;
 		return near ? BAD(p, "no such option; did you mean --%s?", near) : BAD(p, "no such option");
 	}
@@ -120,7 +103,7 @@ static enum haul_rc parse_letters(struct parse *p, const char *word, char ***nex
 		snprintf(p->option, sizeof p->option, "-%c", *c);
 		p->typed = row ? p->option : word;
 		if (!row)
-			return BAD(p, "no such option: -%c", *c);
+			return word[2] ? BAD(p, "no such option: -%c", *c) : BAD(p, "no such option");
 		if (option_arg(row) == ARG_VALUE) {
 			value = c[1] ? c + 1 : **next ? *(*next)++ : NULL;
 			if (!value)
@@ -247,11 +230,13 @@ static enum haul_rc check_send(struct parse *p)
 	}
 	if (stdins > 1)
 		return WRONG(p, "-", "standard input can be sent once only");
-	if ((cfg->name || cfg->stream_size != SIZE_UNSET) && !cfg->from_cmd && o->source_count != 1)
-		return WRONG(p, cfg->name ? "--name" : "--size", "is for one stream, but there are %zu SRCs",
-			     o->source_count);
-	if (cfg->stream_size != SIZE_UNSET && !cfg->from_cmd && strcmp(o->operands[0], "-") != 0)
-		return WRONG(p, "--size", "is for a stream: - or --from-cmd");
+	bool stream = cfg->from_cmd || (o->source_count == 1 && stdins == 1);
+	if ((cfg->name || cfg->stream_size != SIZE_UNSET) && !stream) {
+		const char *typed = cfg->name ? "--name" : "--size";
+		return o->source_count > 1
+			       ? WRONG(p, typed, "is for one stream, but there are %zu SRCs", o->source_count)
+			       : WRONG(p, typed, "is for a stream: - or --from-cmd");
+	}
 	if (cfg->chunk < CHUNK_MIN || cfg->chunk > CHUNK_MAX)
 		return WRONG(p, "--chunk", "must be from 4k to 4M");
 	if (o->given[OPTION_lock_wait] && !cfg->lock_file)
@@ -325,6 +310,8 @@ static enum haul_rc check(struct parse *p)
 		return p->err->rc;
 	if (o->cfg.jobs > JOBS_MAX)
 		return WRONG(p, "--jobs", "%u is more than %u", o->cfg.jobs, JOBS_MAX);
+	if (o->cfg.window > WINDOW_MAX_BYTES || o->cfg.ring > WINDOW_MAX_BYTES)
+		return WRONG(p, o->cfg.ring > WINDOW_MAX_BYTES ? "--ring" : "--window", "is more than 1T");
 	if (o->cfg.no_sandbox && o->cfg.sandbox == SANDBOX_REQUIRE)
 		return WRONG(p, "--no-sandbox", "contradicts --sandbox=require");
 	if (o->cfg.port_file && o->peer)

@@ -41,8 +41,8 @@ static bool confine(struct place *p, const struct options *o, const uint8_t owne
 	return n >= 0 && (size_t)n < sizeof p->subdir;
 }
 
-static int run_session(const struct options *o, const uint8_t id[static 16], struct receiver_setup setup,
-		       struct haul_err *err)
+static int run_session(const struct options *o, const uint8_t id[static 16], bool beside,
+		       struct receiver_setup setup, struct haul_err *err)
 {
 	struct report report;
 	struct session_outcome out = {0};
@@ -50,6 +50,7 @@ static int run_session(const struct options *o, const uint8_t id[static 16], str
 		report_failure(&out.err);
 		return haul_exit_status(&out.err);
 	}
+	report.beside = beside;
 	setup.cfg = &o->cfg;
 	setup.dir = o->dir;
 	setup.bus = &report.bus;
@@ -75,7 +76,7 @@ static int serve_one(void *ctx, struct serve_session *s)
 	setup.owner = place.options.cfg.auth ? s->owner : NULL;
 	if (place.subdir[0])
 		setup.subdir = place.subdir;
-	return run_session(&place.options, s->id, setup, &err);
+	return run_session(&place.options, s->id, s->beside, setup, &err);
 }
 
 static bool known(void *ctx, const uint8_t id[static 16], const uint8_t owner[static OWNER_BYTES],
@@ -98,7 +99,7 @@ static int pull(const struct options *o, struct haul_err *err)
 	dial.pull = true;
 	struct receiver_setup setup = {
 		.dial = &dial, .handoff_fd = -1, .owner = auth_peer_owner(o->cfg.auth)};
-	int status = run_session(o, id, setup, err);
+	int status = run_session(o, id, false, setup, err);
 	porter_stop();
 	endpoint_free(&dial);
 	return status;
@@ -129,12 +130,19 @@ static void notice(void *ctx, const char *text)
 		log_notice(cfg, text);
 }
 
+static enum haul_rc ready(void *ctx, struct haul_err *err)
+{
+	const struct options *o = ctx;
+	return receiver_check(&o->cfg, o->dir, err);
+}
+
 static int serve(struct options *o, struct haul_err *err)
 {
 	struct serve_setup serve = {.cfg = &o->cfg,
 				    .role = ROLE_RECEIVER,
 				    .session = serve_one,
 				    .known = known,
+				    .ready = ready,
 				    .dir = o->dir,
 				    .notice = notice,
 				    .ctx = o};

@@ -93,6 +93,9 @@ int report_close(struct report *r, const struct session_outcome *out)
 	ev.u.done.seconds = (double)(clock_now_ns() - r->start_ns) / 1e9;
 	event_emit(&r->bus, &ev);
 	bool last_word = r->cfg->json && !*r->cfg->json;
+	/* its end is ours, and a link that is lost is lost to both */
+	bool known = out->told || out->err.rc == HAUL_SIGNAL || out->err.rc == HAUL_LINK_LOST;
+	last_word |= r->beside && known && !r->cfg->verbose;
 	close_all(r);
 	if (out->err.rc != HAUL_OK && !last_word && !r->cron)
 		report_failure(&out->err);

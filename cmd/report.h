@@ -12,6 +12,7 @@
 
 struct report {
 	const struct haul_config *cfg;
+	bool beside; /* standard error is the peer's, too: what it knows is its to print, unless with -v */
 	struct event_bus bus;
 	struct tty *tty;
 	struct json_log *json;
@@ -27,7 +28,8 @@ enum haul_rc report_open(struct report *r, const struct haul_config *cfg, const 
 			 const char *role, struct cron *cron, struct haul_err *err);
 
 /* Emits `error` (if the outcome is one) and `done`, prints the one line a failure deserves (unless standard
- * error carries JSON, where `done` has the last word, or cron has), closes everything. The exit status. */
+ * error carries JSON, where `done` has the last word, or cron has, or the peer prints it beside us), closes
+ * everything. The exit status. */
 int report_close(struct report *r, const struct session_outcome *out);
 
 /* Ends this process the way a shell expects it after a signal; returns status for any other failure. */

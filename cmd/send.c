@@ -137,6 +137,7 @@ static int serve_one(void *ctx, struct serve_session *s)
 	setup.bus = &report.bus;
 	setup.session_id = s->id;
 	setup.first = s->first;
+	report.beside = s->beside;
 	setup.handoff_fd = s->handoff_fd;
 	setup.signal_fd = signals_open();
 	sender_run(&setup, &out);

@@ -178,14 +178,25 @@ static void on_progress(struct tty *t, const struct event *ev)
 	}
 }
 
+/* The plan of a dry run is what was asked for: it goes to standard output. */
+static void on_planned(struct tty *t, const struct event *ev)
+{
+	struct line l = {.len = 0};
+	add_escaped(&l, ev->u.file.path, ev->u.file.path_len);
+	clear_live(t);
+	printf("%.*s\n", (int)(l.len < sizeof l.text ? l.len : sizeof l.text - 1), l.text);
+}
+
 static void on_file(struct tty *t, const struct event *ev)
 {
 	enum file_state state = ev->u.file.state;
-	bool good = state == FILE_COMMITTED || state == FILE_PLANNED, bad = !good && state != FILE_SKIPPED;
-	int from = state == FILE_COMMITTED ? 1 : state == FILE_SKIPPED ? 2 : t->person || good ? 0 : 1;
+	bool good = state == FILE_COMMITTED, bad = !good && state != FILE_SKIPPED;
+	int from = state == FILE_COMMITTED ? 1 : state == FILE_SKIPPED ? 2 : t->person ? 0 : 1;
 	struct line l = {.len = 0};
 
-	if (t->cfg->verbose < from)
+	if (state == FILE_PLANNED)
+		on_planned(t, ev);
+	if (state == FILE_PLANNED || t->cfg->verbose < from)
 		return;
 	if (bad)
 		add(&l, "%shaul: ", t->colour ? "\033[31m" : "");
@@ -312,7 +323,6 @@ static void on_done(struct tty *t, const struct event *ev)
 		print_sandbox(t, ev->u.done.m);
 }
 
-/* The plan is what was asked for: it goes to standard output. */
 static void on_dry_run(const struct event *ev)
 {
 	struct line l = {.len = 0};

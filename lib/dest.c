@@ -174,6 +174,13 @@ struct dest_file *dest_take_up(struct dest *d)
 	return f;
 }
 
+void dest_note_bad(struct dest *d, const char *path, unsigned reason, int sys)
+{
+	pthread_mutex_lock(&d->mu);
+	haul_fail(&d->first_bad, haul_rc_from_reason(reason), sys, path, "%s", haul_reason_text(reason));
+	pthread_mutex_unlock(&d->mu);
+}
+
 void dest_fail(struct dest_file *f, enum haul_rc rc, int sys)
 {
 	pthread_mutex_lock(&f->mu);

@@ -103,7 +103,8 @@ struct dest {
 	const char *only;		     /* -o FILE: the one path that a stream or file gets, else NULL */
 	bool single;			     /* one stream or file, nothing else */
 
-	pthread_mutex_t mu; /* guards table, first and taken_single */
+	pthread_mutex_t mu;	   /* guards table, first, taken_single and first_bad */
+	struct haul_err first_bad; /* the first entry that failed, for the last words */
 	struct dest_file *table[OPEN_ENTRIES_MAX];
 	size_t open;	      /* files in it */
 	uint64_t first, next; /* ids that may be open: [first, next) */
@@ -173,6 +174,8 @@ struct dest_file *dest_take_up(struct dest *d);
 /* Frees a file that is not in the table. What is unfinished of a large one stays on disk, with its journal.
  */
 void dest_file_free(struct dest *d, struct dest_file *f);
+/* Remembers the first entry that failed. */
+void dest_note_bad(struct dest *d, const char *path, unsigned reason, int sys);
 /* Records why a file will not be committed; the first reason stays. */
 void dest_fail(struct dest_file *f, enum haul_rc rc, int sys);
 

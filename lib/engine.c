@@ -27,6 +27,14 @@ static uint64_t after(uint64_t now, uint64_t span)
 	return span > UINT64_MAX - now ? UINT64_MAX : now + span;
 }
 
+static void warn(const struct engine_setup *set, const char *subject, const char *text)
+{
+	struct event ev = {.type = EV_WARN};
+	ev.u.warn.subject = subject;
+	ev.u.warn.text = text;
+	event_emit(set->bus, &ev);
+}
+
 enum haul_rc engine_init(struct engine *e, const struct engine_setup *set)
 {
 	const struct haul_config *cfg = set->cfg;
@@ -44,7 +52,7 @@ enum haul_rc engine_init(struct engine *e, const struct engine_setup *set)
 	if (!e->blocks || !e->opening)
 		return haul_fail(&e->err, HAUL_NO_MEMORY, 0, NULL, "cannot set up a session");
 	struct link_config link = {
-		.window = cfg->window,
+		.window = cfg->window < WINDOW_MIN_BYTES ? WINDOW_MIN_BYTES : cfg->window,
 		.ring = cfg->ring,
 		.max_body = RECORD_BODY_MAX_BYTES,
 		.keep_until_durable = set->keep_until_durable,
@@ -58,12 +66,10 @@ enum haul_rc engine_init(struct engine *e, const struct engine_setup *set)
 	bool raised;
 	if (link_init(&e->link, &link, now, &raised) != WIRE_OK)
 		return haul_fail(&e->err, HAUL_NO_MEMORY, 0, NULL, "cannot set up a link");
-	if (raised && cfg->ring_set) {
-		struct event ev = {.type = EV_WARN};
-		ev.u.warn.subject = "--ring";
-		ev.u.warn.text = "raised to hold a full window and a chunk";
-		event_emit(set->bus, &ev);
-	}
+	if (raised && cfg->ring_set)
+		warn(set, "--ring", "raised to hold a full window and a chunk");
+	if (cfg->window < WINDOW_MIN_BYTES)
+		warn(set, "--window", "raised to 64 KiB, the least there is");
 	e->deadline = after(now, cfg->deadline_ms);
 	backoff_init(&e->backoff, cfg->retry_min_ms, cfg->retry_max_ms);
 	pace_init(&e->pace, cfg->bwlimit, clock_now_ns());
@@ -136,7 +142,10 @@ enum haul_rc engine_abort(struct engine *e, const struct haul_err *err)
 		return e->err.rc;
 	}
 	e->err = *err;
-	link_cancel(&e->link, reason_code(e, err->rc), err->why);
+	char text[HAUL_WHY_MAX + 64];
+	snprintf(text, sizeof text, "%s%s%s", err->why, err->sys ? ": " : "",
+		 err->sys ? strerror(err->sys) : "");
+	link_cancel(&e->link, reason_code(e, err->rc), text);
 	link_fin(&e->link);
 	bool mute = clock_now_ms() - e->link.last_rx > ABORT_MS;
 	engine_enter(e, ENGINE_ABORTING, mute ? ABORT_MUTE_MS : ABORT_MS);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -63,7 +64,7 @@ enum haul_rc lockfile_take(const char *file, const char *dest, uint64_t wait_ms,
 	*fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
 	struct stat st;
 	if (*fd < 0 || fstat(*fd, &st) < 0)
-		return haul_fail(err, HAUL_USAGE, errno, file, "cannot be used as a lock");
+		return haul_fail(err, HAUL_IO, errno, file, "cannot be used as a lock");
 	if (st.st_uid != geteuid() && st.st_uid != 0) {
 		close(*fd);
 		*fd = -1;

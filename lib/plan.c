@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/walk.h"
+#include "wire/err.h"
 
 /* Chunks in all maps of a session: 17 bytes each. */
 #define MAPS_MAX (8u << 20)
@@ -23,6 +24,11 @@ static struct frame_verdict say(enum plan_action action)
 static struct frame_verdict say_failed(enum haul_rc rc, int sys)
 {
 	return (struct frame_verdict){PLAN_FAILED, (uint16_t)haul_rc_status(rc), (uint16_t)sys};
+}
+
+static struct frame_verdict say_refused(enum wire_reason why)
+{
+	return (struct frame_verdict){PLAN_FAILED, (uint16_t)why, 0};
 }
 
 static struct frame_verdict say_errno(int rc)
@@ -163,13 +169,14 @@ static struct frame_verdict plan_stream(struct dest *d, const char *path)
 /* A receiver of one stream takes the first file or stream, whatever its name, and nothing else. */
 static struct frame_verdict plan_single(struct dest *d, const struct frame_entry *e)
 {
-	if (e->type != ENTRY_FILE && e->type != ENTRY_STREAM)
-		return e->type == ENTRY_DIR_END ? say(PLAN_DONE) : say_failed(HAUL_POLICY, 0);
+	bool content = e->type == ENTRY_FILE || e->type == ENTRY_STREAM;
+	if (e->type == ENTRY_DIR_END)
+		return say(PLAN_DONE);
 	pthread_mutex_lock(&d->mu);
 	bool first = !d->taken_single;
-	d->taken_single = true;
+	d->taken_single = true; /* by a directory, too: nothing of a tree is taken */
 	pthread_mutex_unlock(&d->mu);
-	return first ? plan_stream(d, d->only) : say_failed(HAUL_POLICY, 0);
+	return content && first ? plan_stream(d, d->only) : say_refused(REASON_ONE_ONLY);
 }
 
 /* Directories and symlinks: what the rules about existing files leave alone; PLAN_SEND if they say nothing.
@@ -381,7 +388,7 @@ static struct frame_verdict decide(struct dest *d, const char *path, size_t len,
 		return plan_single(d, e);
 	/* the contents of a directory sent as SRC/. have no top entry, but its times come at the end */
 	if (root_name_refused(path, len))
-		return say_failed(HAUL_POLICY, EINVAL);
+		return say_refused(REASON_NAME);
 	if (e->target.n)
 		memcpy(target, e->target.p, e->target.n);
 	target[e->target.n] = '\0';
@@ -447,6 +454,8 @@ static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, c
 	}
 	p->code = v.code;
 	p->sys = v.sys;
+	if (v.action == PLAN_FAILED)
+		dest_note_bad(d, path, v.code, v.sys);
 	frame_put_verdict(w, &v);
 	return NULL;
 }

@@ -84,6 +84,7 @@ void receiver_settle(struct receiver *r, struct dest_file *f)
 	} else {
 		r->m->failed++;
 		r->worst = HAUL_PARTIAL;
+		dest_note_bad(&r->dest, f->path, f->code, f->sys);
 		file_event(r, f, FILE_FAILED, haul_rc_text(rc));
 		if (rc == HAUL_NO_SPACE)
 			receiver_stop(r, rc, f->sys,

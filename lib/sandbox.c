@@ -200,6 +200,7 @@ enum haul_rc sandbox_listener(const struct haul_config *cfg, const struct endpoi
 	allow_file_option(&p, cfg->log_file, LANDLOCK_WRITE | LANDLOCK_CREATE);
 	allow_file_option(&p, cfg->json, LANDLOCK_WRITE | LANDLOCK_CREATE);
 	allow_metrics(&p, cfg);
+	allow_file_option(&p, cfg->port_file, LANDLOCK_REMOVE);
 	if (at->kind == ENDPOINT_UNIX)
 		allow_file_option(&p, at->path, LANDLOCK_REMOVE);
 	return enter(&p, cfg, &now, err);

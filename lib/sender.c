@@ -302,6 +302,13 @@ static const char *subject_of(const struct haul_err *err)
 	return err->subject[0] ? err->subject : NULL;
 }
 
+/* The only operand, or a tree where one file is taken. */
+static bool all_refused(const struct sender *s)
+{
+	bool only = s->offered_files == 1 || (s->one_only && !s->m->files);
+	return s->refused && s->refused == s->m->failed && only;
+}
+
 /* A run that went to its end may still have left single files behind. */
 static void judge(struct sender *s, struct session_outcome *out)
 {
@@ -309,9 +316,9 @@ static void judge(struct sender *s, struct session_outcome *out)
 		return;
 	if (s->stopped)
 		out->err = s->stop;
-	else if (s->refused && s->refused == s->m->failed && s->offered_files == 1)
-		haul_fail(&out->err, HAUL_POLICY, 0, subject_of(&s->first_bad),
-			  "refused by the receiver's policy");
+	else if (all_refused(s))
+		haul_fail(&out->err, HAUL_POLICY, s->first_bad.sys, subject_of(&s->first_bad), "%s",
+			  s->first_bad.why);
 	else if (s->unreadable && s->unreadable == s->offered_entries)
 		haul_fail(&out->err, HAUL_NO_SOURCE, s->why_unreadable, s->set.sources[0], "cannot be read");
 	else if (s->busy && s->busy == s->m->failed)
@@ -343,6 +350,7 @@ enum haul_rc sender_run(const struct sender_setup *setup, struct session_outcome
 		out->err = s->engine.err;
 		out->also = s->engine.also;
 		out->err_from_peer = s->engine.err_from_peer;
+		out->told = s->engine.link.peer_finned || s->engine.err_from_peer;
 		out->session_gone = s->engine.session_gone;
 	}
 	judge(s, out);

@@ -87,8 +87,9 @@ static void entry_failed(struct sender *s, struct source_file *f, uint16_t code,
 {
 	enum haul_rc rc = haul_rc_from_reason(code);
 	s->refused += rc == HAUL_POLICY;
+	s->one_only |= code == REASON_ONE_ONLY;
 	s->busy += rc == HAUL_BUSY;
-	sender_count_failed(s, f, rc, sys, haul_rc_text(rc));
+	sender_count_failed(s, f, rc, sys, haul_reason_text(code));
 	sender_close_entry(s, f);
 }
 

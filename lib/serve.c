@@ -249,12 +249,17 @@ int serve_at(const struct serve_setup *setup, struct haul_err *err)
 		if (rc < 0)
 			haul_fail(err, HAUL_IO, -rc, ep.text, "cannot be used as a connection");
 		else if (confine(setup, &ep, err) == HAUL_OK)
-			status = serve_single(setup, conn, err);
+			status = serve_single(setup, &ep, conn, err);
+	} else if (setup->ready && setup->ready(setup->ctx, err) != HAUL_OK) {
+		status = -1;
 	} else if ((fd = endpoint_listen(&ep, &bound, err)) >= 0) {
 		/* whoever reads the port file may send a signal at once */
 		int signal_fd = block_signals();
-		if (!cfg->port_file || port_file_write(cfg->port_file, bound, err) == HAUL_OK)
+		if (!cfg->port_file || port_file_write(cfg->port_file, bound, err) == HAUL_OK) {
+			struct port_file mine = port_file_mine(cfg->port_file);
 			status = serve_confined(setup, &ep, fd, signal_fd, err);
+			port_file_remove(&mine);
+		}
 		endpoint_unlisten(&ep, fd);
 	}
 	free(bound);

@@ -65,7 +65,9 @@ bool serve_make_room(struct server *s);
 /* Every descriptor but the listener's own. */
 void serve_close_all(struct server *s);
 
-/* Serves the one connection there is, which moves here; its exit status, or -1 with err filled. */
-int serve_single(const struct serve_setup *setup, struct conn conn, struct haul_err *err);
+/* Hears who is at the one connection there is, which moves here, and runs the session in this process. The exit
+ * status, or -1 with err filled when it is to be reported. */
+int serve_single(const struct serve_setup *setup, const struct endpoint *ep, struct conn conn,
+		 struct haul_err *err);
 
 #endif

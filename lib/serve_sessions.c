@@ -71,7 +71,6 @@ void serve_name_session(struct serve_session *session, const struct handoff *h)
 	memcpy(session->id, h->hs.attach.session, sizeof session->id);
 	handshake_session_id(&h->hs, session->bound_id);
 	memcpy(session->owner, h->hs.owner, sizeof session->owner);
-	session->resume = h->hs.attach.fresh == ATTACH_RESUME;
 	session->dry_run = h->hs.attach.fresh == ATTACH_DRY_RUN;
 }
 
@@ -80,6 +79,7 @@ _Noreturn static void run_session(struct server *s, struct handoff *h, const cha
 	struct serve_session session = {.first = h, .handoff_fd = socket};
 	/* a receiver that is killed takes its sessions with it: the next one must not meet a twin */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	session.resume = h->hs.attach.fresh == ATTACH_RESUME;
 	serve_name_session(&session, h);
 	snprintf(session.subdir, sizeof session.subdir, "%s", subdir);
 	if (s->listen_fd >= 0)

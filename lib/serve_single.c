@@ -43,7 +43,16 @@ static enum haul_rc hear_single(struct handoff *h, struct haul_err *err)
 			 0, "stdio", "%s", w.check);
 }
 
-int serve_single(const struct serve_setup *setup, struct conn conn, struct haul_err *err)
+/* Of what comes before a session, a peer that spoke and went knows as much as we do; so does one whose key does
+ * not fit, and one that is refused. */
+static bool is_known(const struct handoff *h, const struct haul_err *err)
+{
+	bool spoke = h->hs.state != HS_PREFIX;
+	return err->rc == HAUL_AUTH || err->rc == HAUL_POLICY || (err->rc == HAUL_CONNECT && spoke);
+}
+
+int serve_single(const struct serve_setup *setup, const struct endpoint *ep, struct conn conn,
+		 struct haul_err *err)
 {
 	int status = -1;
 	if (!is_admitted(setup, conn.in)) {
@@ -62,12 +71,15 @@ int serve_single(const struct serve_setup *setup, struct conn conn, struct haul_
 		haul_fail(err, HAUL_POLICY, 0, "stdio", "both sides have the same role");
 		handoff_refuse(h, (uint16_t)haul_rc_status(HAUL_POLICY), err->why);
 	} else if (err->rc == HAUL_OK) {
-		struct serve_session session = {.first = h, .handoff_fd = -1};
+		struct serve_session session = {
+			.first = h, .handoff_fd = -1, .beside = ep->kind == ENDPOINT_STDIO};
 		serve_name_session(&session, h);
 		snprintf(session.subdir, sizeof session.subdir, "%.*s", (int)a->subdir.n,
 			 (const char *)a->subdir.p);
 		status = setup->session(setup->ctx, &session);
 	}
+	if (status < 0 && ep->kind == ENDPOINT_STDIO && !setup->cfg->verbose && is_known(h, err))
+		status = haul_exit_status(err);
 	handshake_wipe(&h->hs);
 	free(h);
 	return status;

@@ -130,6 +130,22 @@ all_members() {
 	empty send.err
 }
 
+@test "a dry run: the whole plan is on standard output" {
+	mkdir src
+	echo x >src/a
+	echo yy >src/$'b\e[31m'
+	start_recv dst
+	"$HAUL" send -n src "$RECV_ADDR" >out 2>err
+	empty err
+	[ "$(sort out)" = "$(printf '%s\n' 'src/a' 'src/b\x1b[31m' 'would send 2 files, 5 B (5 bytes)')" ]
+	"$HAUL" send -n -q src "$RECV_ADDR" >out 2>err
+	empty out err
+	"$HAUL" send src "$RECV_ADDR" >out 2>err
+	empty out err
+	"$HAUL" send -n src "$RECV_ADDR" >out 2>err
+	[ "$(<out)" = 'would send 0 files, 0 B (0 bytes)' ]
+}
+
 @test "standard output of recv -o - holds the stream and nothing else, whatever is asked for" {
 	random_file in 2000000
 	start_on recv port "$HAUL" recv -vvv -P --stats --json -o - --listen=127.0.0.1:0 --port-file=port

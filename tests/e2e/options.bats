@@ -83,8 +83,12 @@ same_after() {
 
 @test "windows and rings smaller than a chunk are raised with a warning" {
 	RECV_ARGS='--window=1 --ring=1' same_after --window=1 --ring=1 --chunk=256k
-	json_has send.json warn
-	json_has recv.json warn
+	local side option
+	for side in send recv; do
+		for option in --window --ring; do
+			[ "$(json_count $side.json warn "raised to .*\"subject\":\"$option\"")" -eq 1 ]
+		done
+	done
 	empty send.err recv.err
 }
 

@@ -353,7 +353,9 @@ static void overload(void **state)
 static void strings(void **state)
 {
 	(void)state;
-	SENDS("-C", "/d", "--name=n", "-erush -p 1", "--haul-path=/h", "--log-file=l", "--metrics=m");
+	assert_int_equal(SEND("-C", "/d", "--name=n", "-erush -p 1", "--haul-path=/h", "--log-file=l",
+			      "--metrics=m", "-", "host:1"),
+			 HAUL_OK);
 	assert_string_equal(o.cfg.chdir_to, "/d");
 	assert_string_equal(o.cfg.name, "n");
 	assert_string_equal(o.cfg.rsh, "rush -p 1");
@@ -428,6 +430,12 @@ static void unknown_options(void **state)
 	SEND_REFUSES("--widnow=1", "did you mean --window?", "--widnow=1");
 	SEND_REFUSES("--comp", "did you mean --compress?", "--comp");
 	SEND_REFUSES("--bw-limit", "did you mean --bwlimit?", "--bw-limit");
+	SEND_REFUSES("--cron", "no such option", "--cron");
+	assert_null(strstr(err.why, "did you mean"));
+	SEND_REFUSES("--jsno", "did you mean --json?", "--jsno");
+	SEND_REFUSES("-Y", "no such option", "-Y");
+	assert_string_equal(err.why, "no such option");
+	SEND_REFUSES("-vY", "no such option: -Y", "-vY");
 	SEND_REFUSES("--zzzzzzzz", "no such option", "--zzzzzzzz");
 	assert_null(strstr(err.why, "did you mean"));
 	SEND_REFUSES("-nQ", "no such option: -Q", "-nQ");
@@ -472,6 +480,8 @@ static void send_operands(void **state)
 	refused(SEND("", "host:1"), "", "empty string");
 	refused(SEND("--name=x", "a", "b", "host:1"), "--name", "2 SRCs");
 	refused(SEND("--size=1", "a", "b", "host:1"), "--size", "2 SRCs");
+	SEND_REFUSES("--name", "is for a stream", "--name=x");
+	SEND_REFUSES("--size", "is for a stream", "--size=1");
 	refused(SEND("--port-file=p", "a", "host:1"), "--port-file", "host:1 is dialled");
 }
 
@@ -522,13 +532,13 @@ static void recv_operands(void **state)
 static void environment(void **state)
 {
 	(void)state;
-	setenv("HAUL_OPTIONS", " --window=2M  -vq --name 'a b' --rsh=\"x \\\"y\\\" \\z\" -C c\\ d ", 1);
+	setenv("HAUL_OPTIONS", " --window=2M  -vq --log-file 'a b' --rsh=\"x \\\"y\\\" \\z\" -C c\\ d ", 1);
 	setenv("HAUL_RSH", "env-rsh", 1);
 	SENDS("--window=3M", "-v");
 	assert_int_equal(o.cfg.window, 3 << 20);
 	assert_true(o.cfg.window_set && o.cfg.quiet);
 	assert_int_equal(o.cfg.verbose, 2);
-	assert_string_equal(o.cfg.name, "a b");
+	assert_string_equal(o.cfg.log_file, "a b");
 	assert_string_equal(o.cfg.rsh, "x \"y\" \\z");
 	assert_string_equal(o.cfg.chdir_to, "c d");
 	RECVS("--once"); /* options of send are passed over, with their values */
