@@ -430,7 +430,7 @@ static void unknown_options(void **state)
 	SEND_REFUSES("--widnow=1", "did you mean --window?", "--widnow=1");
 	SEND_REFUSES("--comp", "did you mean --compress?", "--comp");
 	SEND_REFUSES("--bw-limit", "did you mean --bwlimit?", "--bw-limit");
-	SEND_REFUSES("--cron", "no such option", "--cron");
+	SEND_REFUSES("--moon", "no such option", "--moon");
 	assert_null(strstr(err.why, "did you mean"));
 	SEND_REFUSES("--jsno", "did you mean --json?", "--jsno");
 	SEND_REFUSES("-Y", "no such option", "-Y");
