@@ -181,11 +181,22 @@ static void interrupted(struct engine *e, int signal)
 	engine_abort(e, &err);
 }
 
-/* A rerun wants what this session holds: is there still anybody to hold it for? */
+/* A rerun wants what this session holds: is there still anybody to hold it for? What comes in from now on may have
+ * been on its way since before the peer died; the answer to a PING that is sent now cannot. */
 static void challenged(struct engine *e)
 {
 	e->link.ping_due = true;
+	e->probe_ping = e->link.pings + 1;
+	e->probe_generation = e->link.generation;
 	e->probe_at = clock_now_ms();
+	e->probe_told = 0;
+}
+
+/* The answer may be behind much else that is on its way: as long as that comes in, there is more time. */
+static uint64_t probe_deadline(const struct engine *e)
+{
+	uint64_t heard = e->link.last_rx > e->probe_at ? e->link.last_rx : e->probe_at;
+	return clock_earlier(heard + HOLDER_PROBE_MS, e->probe_at + HOLDER_PROBE_MAX_MS);
 }
 
 static void act_on_probe(struct engine *e, uint64_t now)
@@ -193,14 +204,17 @@ static void act_on_probe(struct engine *e, uint64_t now)
 	if (!e->probe_at || e->phase >= ENGINE_FINISHING)
 		return;
 	bool up = e->link.state == LINK_UP;
-	if (up && e->link.last_rx > e->probe_at) {
+	if (up && (e->link.answered >= e->probe_ping || e->link.generation != e->probe_generation)) {
 		e->probe_at = 0;
-		e->set.ops->prove(e->set.self);
-	} else if (!up || now >= e->probe_at + HOLDER_PROBE_MS) {
+		e->set.ops->prove(e->set.self, true);
+	} else if (!up || now >= probe_deadline(e)) {
 		struct haul_err err = {0};
 		haul_fail(&err, HAUL_BUSY, 0, NULL, SUPERSEDED);
 		engine_abort(e, &err);
 		e->phase = ENGINE_OVER;
+	} else if (now >= e->probe_told + HOLDER_TELL_MS) {
+		e->probe_told = now;
+		e->set.ops->prove(e->set.self, false);
 	}
 }
 
@@ -323,7 +337,7 @@ static uint64_t next_deadline(const struct engine *e, uint64_t now)
 	if (e->phase <= ENGINE_DRAINING)
 		at = clock_earlier(at, e->deadline);
 	if (e->probe_at)
-		at = clock_earlier(at, e->probe_at + HOLDER_PROBE_MS);
+		at = clock_earlier(at, clock_earlier(probe_deadline(e), e->probe_told + HOLDER_TELL_MS));
 	at = clock_earlier(at, e->set.ops->deadline(e->set.self));
 	return clock_earlier(at, e->progress_at);
 }

@@ -169,11 +169,11 @@ static bool receiver_drained(void *self)
 	       !pool_count(r->commit) && (!r->batch || !r->batch->count) && !r->outcome_count;
 }
 
-static void receiver_prove(void *self)
+static void receiver_prove(void *self, bool alive)
 {
 	struct receiver *r = self;
 	for (struct dest_file *f = r->active; f; f = f->active_link)
-		holder_prove(r->dest.root, f->partial->journal);
+		holder_prove(r->dest.root, f->partial->journal, alive);
 }
 
 static const struct engine_ops receiver_ops = {

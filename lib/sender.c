@@ -171,9 +171,9 @@ static bool sender_drained(void *self)
 }
 
 /* A sender holds nothing that others could want. */
-static void sender_prove(void *self)
+static void sender_prove(void *self, bool alive)
 {
-	(void)self;
+	(void)self, (void)alive;
 }
 
 static const struct engine_ops sender_ops = {

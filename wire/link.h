@@ -66,6 +66,8 @@ struct link {
 	bool ack_due;
 	uint64_t ack_at;
 	uint8_t blocked_here, blocked_told, blocked_peer;
+	uint32_t pings, answered; /* PINGs sent, over all connections; the number of the last one answered */
+	uint32_t pinged;	  /* number of the peer's last one */
 	struct frame_cancel cancel; /* text looks into cancel_text */
 	char cancel_text[REASON_TEXT_MAX_BYTES];
 	bool cancelled, peer_cancelled, finned, peer_finned;
