@@ -264,6 +264,7 @@ static enum haul_rc take_up(struct receiver *r, struct haul_err *err)
 		return haul_fail(err, HAUL_NO_RESUME, 0, NULL, "the stream's journal cannot be taken up");
 	r->begun = true;
 	r->next_offer = f->id + 1;
+	r->offered_files = 1;
 	r->dest.next = r->next_offer;
 	r->active = f;
 	r->m->bytes = r->m->acked = f->received;
