@@ -301,6 +301,7 @@ static enum haul_rc take_up(struct receiver *r, struct haul_err *err)
 	r->begun = true;
 	sweep_run(r->dest.root);
 	r->next_offer = f->id + 1;
+	r->offered_files = 1;
 	r->dest.next = r->next_offer;
 	r->active = f;
 	r->m->bytes = r->m->acked = f->received;

@@ -324,6 +324,10 @@ void receiver_pump_commits(struct receiver *r)
 		r->finish_asked = false;
 		receiver_violation(r, "FINISH while files are wanted that have not come", r->next_offer);
 	}
+	if (r->finish_asked && idle && !r->stopped && r->finish_files != r->offered_files) {
+		r->finish_asked = false;
+		receiver_violation(r, "FINISH counts other files than were offered", r->finish_files);
+	}
 	if (r->finish_asked && idle && !r->finish_sent && pool_count(r->commit) == 0 &&
 	    !receiver_unrecorded_left(r) && open_batch(r)) {
 		r->batch->finish = true;

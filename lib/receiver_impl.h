@@ -75,7 +75,8 @@ struct receiver {
 	struct frame_outcome outcome[OPEN_ENTRIES_MAX]; /* to be told */
 	size_t outcome_head, outcome_count;
 
-	uint64_t next_offer, quota_used;
+	uint64_t next_offer, offered_files, quota_used;
+	uint64_t finish_files; /* as FINISH says */
 	bool begun, finish_asked, finish_sent, summary_sent, stopped, stop_sent, draining;
 	struct haul_err stop;
 	int finish_rc;

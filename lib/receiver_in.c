@@ -170,6 +170,19 @@ static enum haul_rc on_end(struct receiver *r, struct dest_job *job, struct span
 	return HAUL_OK;
 }
 
+/* The sender's account of what it has offered, which is complete: all before it has come, in order. */
+static enum haul_rc on_finish(struct receiver *r, struct span body)
+{
+	struct frame_finish f;
+	if (!frame_get_finish(body, &f))
+		return receiver_violation(r, "malformed FINISH", body.n);
+	if (!r->stopped && f.entries != r->next_offer)
+		return receiver_violation(r, "FINISH counts other entries than were offered", f.entries);
+	r->finish_files = f.files;
+	r->finish_asked = true;
+	return HAUL_OK;
+}
+
 /* Raw bytes count against the quota before they are unpacked. */
 static void check_quota(struct receiver *r, const struct link_event *ev)
 {
@@ -216,8 +229,7 @@ static enum haul_rc sort_message(struct receiver *r, struct dest_job *job, const
 		r->flush_asked = true;
 		return HAUL_OK;
 	default: /* F_FINISH: the session table lets nothing else through */
-		r->finish_asked = true;
-		return HAUL_OK;
+		return on_finish(r, body);
 	}
 }
 

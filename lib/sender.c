@@ -38,8 +38,7 @@ static void pump_end(struct sender *s)
 	if (all_offered && (!s->open_count || s->stopped)) {
 		uint8_t b[64];
 		struct wr w = wr_init(b, sizeof b);
-		frame_put_finish(&w,
-				 &(struct frame_finish){s->offered_files, s->offered_entries, s->m->bytes});
+		frame_put_finish(&w, &(struct frame_finish){s->file_ids, s->next_id, s->m->bytes});
 		s->finished = sender_outbox_fields(s, F_FINISH, b, w.n);
 	} else if (!s->flushed && !s->unanswered && (all_offered || !sender_table_has_room(s, BATCH)) &&
 		   s->open_count) {

@@ -171,16 +171,19 @@ us_since() {
 }
 
 @test "wrong codes beside a session under way do not end it" {
-	random_file bytes 8000000
+	random_file bytes 12000000
 	start_coded dst
 	start send "$HAUL" send --code-fd=4 -z none --bwlimit=1M bytes "$RECV_ADDR" 4<<<"$CODE"
 	await json_has recv.json connect
 	for _ in 1 2 3; do
 		exits 5 code_send "$(wrong_code)" bytes "$RECV_ADDR"
 	done
+	# nor is the right one good for another session
+	exits 75 code_send "$CODE" --name=second - "$RECV_ADDR"
 	reap "$PID" 0
 	reap "$RECV_PID" 0
 	same_bytes bytes dst/bytes
+	[ ! -e dst/second ]
 }
 
 @test "two people at terminals: shown there, asked for there, a slip is asked again" {

@@ -137,6 +137,22 @@ unharmed() {
 	unharmed
 }
 
+@test "an end that counts other entries or files than came is no success" {
+	local c
+	start_victim dst
+	for c in more-entries fewer-entries; do
+		suffers "finish-$c" 12 'FINISH counts other entries than were offered'
+	done
+	for c in more-files fewer-files; do
+		suffers "finish-$c" 12 'FINISH counts other files than were offered'
+	done
+	for c in short long; do
+		suffers "finish-$c" 12 'malformed FINISH'
+	done
+	suffers finish-counted 0
+	unharmed
+}
+
 @test "zstd frames that are not one plain frame of the announced size: unpacked never, committed never" {
 	local c
 	start_victim dst

@@ -43,13 +43,15 @@ keyed_recv() {
 	case $1 in
 	key) start_recv --key=psk "${@:2}" ;;
 	peer) start_recv --identity=server --peer=alice.pub --key=psk "${@:2}" ;;
+	code) start_recv --code-fd=4 "${@:2}" 4>code ;;
 	esac
 }
 
 keyed_send() {
 	local keys=(-k psk)
 	[ "$1" = key ] || keys+=(--identity=alice --peer=server.pub)
-	timeout 20 "$HAUL" send "${keys[@]}" -z none --chunk=64k --connect=3s --json=send.json "${@:2}"
+	[ "$1" != code ] || keys=(--code-fd=4)
+	timeout 20 "$HAUL" send "${keys[@]}" -z none --chunk=64k --connect=3s --json=send.json "${@:2}" 4<>code
 }
 
 # tampered MODE ACT DIR AT [ARGS...]: a session in which that happens once ends well, and not by the same connection
@@ -85,6 +87,17 @@ tampered() {
 		rm -rf dst
 	done
 	[ "$happened" -eq 40 ]
+}
+
+@test "the same with a code, a new one each time" {
+	local act happened=0
+	sources
+	for act in drop repeat swap flip reflect insert; do
+		keyed_recv code dst
+		tampered code "$act" c2s 3 --bit 700
+		reap "$RECV_PID" 0
+	done
+	[ "$happened" -eq 6 ]
 }
 
 @test "a record that is changed each time: byte-exact while anything gets through, else no success" {
