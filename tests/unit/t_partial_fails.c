@@ -168,8 +168,8 @@ static void checkpoints(void **state)
 		partial_close(root, p, false);
 		assert_int_equal(open_again(&p), 0);
 		assert_int_equal(had(), 0x1f);
-		partial_close(root, p, true);
 		assert_int_equal(root_temp_unlink(root, p->part), 0);
+		partial_close(root, p, true);
 	}
 }
 
