@@ -60,10 +60,9 @@ static enum haul_rc apply(struct parse *p, const struct option_row *row, const c
 	if (!(row->subs & (unsigned)p->sub)) {
 		if (p->environment)
 			return HAUL_OK;
-		return BAD(
-			p, "an option of haul %s, not of haul %s",
-			subcommand_name((enum subcommand)(row->subs & (~row->subs + 1))), /* the lowest bit */
-			subcommand_name(p->sub));
+		enum subcommand first = (enum subcommand)(row->subs & (~row->subs + 1)); /* the lowest bit */
+		return BAD(p, "an option of haul %s, not of haul %s", subcommand_name(first),
+			   subcommand_name(p->sub));
 	}
 	p->o->given[row - option_table] = true;
 	return option_set(p, row, value);

@@ -24,7 +24,7 @@ export B HAUL="$B/haul" TOOLS="$B/tests/tools" HAUL_PROFILE="${B##*/}"
 export CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C.UTF-8 BATS_TEST_TIMEOUT=$((300 * ${FAULT_SCALE:-1}))
 export ASAN_OPTIONS="${ASAN_OPTIONS-detect_leaks=1}" UBSAN_OPTIONS="${UBSAN_OPTIONS-print_stacktrace=1}"
 export TSAN_OPTIONS="${TSAN_OPTIONS-halt_on_error=1 second_deadlock_stack=1}"
-case $HAUL_PROFILE in asan | tsan | integer) TEST_SECONDS=${TEST_SECONDS:-900} ;; esac # they run up to fifteen times as long
+case $HAUL_PROFILE in asan | tsan | integer | coverage) TEST_SECONDS=${TEST_SECONDS:-900} ;; esac # they run up to fifteen times as long
 unset HAUL_OPTIONS HAUL_KEY_FILE HAUL_RSH MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES
 mkdir -p "$B/log"
 
