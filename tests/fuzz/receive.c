@@ -2,7 +2,8 @@
  * A whole receiver, from the link to the files of a real directory, against a sender that says anything: most
  * of it in good form, so that it gets far. Stages run in line; nothing here depends on the time.
  *
- *   input   flags u8 (of the receiver), then steps: see the table at the end
+ *   input   flags u8 (of the receiver), then steps: see the table at the end; AGAIN: this session is over, and
+ *           the next one finds what it has left, perhaps damaged
  *
  * Held to: nothing outside the directory is touched, and nothing in it in a dry run or against the policy;
  * nothing gets a final name whose digests did not fit; every byte of it was sent for some file, or is a hole;
@@ -43,6 +44,7 @@ static struct {
 	uint8_t said[2u << 20];
 	size_t said_n;
 	bool over;
+	bool touched; /* by a session that was no dry run */
 } rig;
 
 static struct haul_config cfg;
@@ -163,7 +165,8 @@ static void check_policy(bool dry)
 	char path[128];
 	struct stat st;
 	CHECK(cfg.quota == SIZE_UNSET || rx.m->bytes <= cfg.quota);
-	if (!dry && cfg.overwrite != OVERWRITE_NO)
+	rig.touched |= !dry;
+	if (rig.touched && cfg.overwrite != OVERWRITE_NO)
 		return;
 	snprintf(path, sizeof path, "%s/f", inside);
 	int fd = open(path, O_RDONLY | O_NOFOLLOW);
@@ -171,7 +174,7 @@ static void check_policy(bool dry)
 	close(fd);
 	snprintf(path, sizeof path, "%s/l", inside);
 	CHECK(lstat(path, &st) == 0 && S_ISLNK(st.st_mode));
-	CHECK(!dry || names_in(inside) == 3);
+	CHECK(rig.touched || names_in(inside) == 3);
 }
 
 /* ---- what the receiver says ---- */
@@ -383,14 +386,15 @@ static void step_data(struct rd *r)
 	for (size_t k = 0; k < d.raw; k++)
 		bytes[k] = byte_at(d.offset + k);
 	digest_chunk(SEED, bytes, d.raw, d.digest);
-	digest_sum_add(&f->sum, d.offset, d.digest);
+	if (!(how & 8)) /* else it was kept, and is asked for again */
+		digest_sum_add(&f->sum, d.offset, d.digest);
 	if (how & 2)
 		bytes[how % d.raw] ^= 0x80, f->spoiled = true;
 	if (how & 4)
 		d.codec = CODEC_ZSTD;
 	struct wr w = wr_init(out, sizeof out);
 	frame_put_data(&w, &d);
-	f->sent += d.raw;
+	f->sent += how & 8 ? 0 : d.raw;
 	say_body(F_DATA, d.raw, &w);
 }
 
@@ -493,10 +497,33 @@ static void step_raw(struct rd *r)
 
 static void (*const steps[])(struct rd *) = {step_begin, step_offer, step_data,	   step_hole, step_keep,
 					     step_end,	 step_pack,  step_end_all, step_raw};
+#define AGAIN	     255
+#define SESSIONS_MAX 4u
 
 /* ---- a session ---- */
 
 static const struct engine_ops ops = {.role = ROLE_RECEIVER};
+
+/* What lies in the state directory goes bad between two sessions: one byte of each file. */
+static void damage(const char *end, uint16_t at)
+{
+	char path[128];
+	snprintf(path, sizeof path, "%s/.haul", inside);
+	DIR *d = opendir(path);
+	for (struct dirent *e; d && (e = readdir(d));) {
+		uint8_t b;
+		const char *dot = strrchr(e->d_name, '.');
+		int fd = dot && strcmp(dot, end) == 0 ? openat(dirfd(d), e->d_name, O_RDWR) : -1;
+		if (fd >= 0 && pread(fd, &b, 1, at) == 1) {
+			b ^= 0xff;
+			CHECK(pwrite(fd, &b, 1, at) == 1);
+		}
+		if (fd >= 0)
+			close(fd);
+	}
+	if (d)
+		closedir(d);
+}
 
 static void begin(uint8_t flags)
 {
@@ -579,9 +606,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		event_bus_init(&bus, id);
 	}
 	make_inside();
+	rig.touched = false;
 	begin(flags);
-	while (r.n && !r.bad && !rig.over)
-		steps[rd_u8(&r) % (sizeof steps / sizeof *steps)](&r);
+	for (unsigned sessions = 1; r.n && !r.bad;) {
+		uint8_t op = rd_u8(&r);
+		if (op == AGAIN && sessions++ < SESSIONS_MAX) {
+			uint8_t bad = rd_u8(&r);
+			end();
+			if (bad)
+				damage(bad & 1 ? ".j" : ".part", rd_u16(&r));
+			begin(flags);
+		} else if (!rig.over) {
+			steps[op % (sizeof steps / sizeof *steps)](&r);
+		}
+	}
 	end();
 	check_outside();
 	return 0;
