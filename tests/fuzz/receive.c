@@ -84,7 +84,7 @@ static void check_content(const struct offered *f)
 	static uint8_t got[sizeof pattern];
 	struct stat st;
 	char path[1024];
-	snprintf(path, sizeof path, "in/%s", f->path);
+	snprintf(path, sizeof path, "in/%s", rx.dest.only ? rx.dest.only : f->path);
 	int fd = openat(top, path, O_RDONLY | O_NOFOLLOW);
 	CHECK(fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !(st.st_mode & 07000));
 	ssize_t n = read(fd, got, sizeof got);
@@ -101,7 +101,9 @@ static void check_policy(bool dry)
 	struct stat st;
 	CHECK(cfg.quota == SIZE_UNSET || rx.m->bytes <= cfg.quota);
 	rig.touched |= !dry;
-	if (rig.touched && cfg.overwrite != OVERWRITE_NO)
+	/* what a receiver of one file has beside it: its backup, and the state */
+	CHECK(!rx.dest.single || scratch_count(top, "in") <= 3 + 3);
+	if (rig.touched && cfg.overwrite != OVERWRITE_NO && !rx.dest.single)
 		return;
 	int fd = openat(top, "in/f", O_RDONLY | O_NOFOLLOW);
 	CHECK(fd >= 0 && read(fd, got, sizeof got) == 2 * CHUNK && memcmp(got, pattern, 2 * CHUNK) == 0);
@@ -128,7 +130,8 @@ static void heard_want(struct span body)
 		CHECK(frame_get_part_verdict(&r, &v) && v.action <= PLAN_COMPARE);
 		f->action = v.action;
 		f->asked = v.action == PLAN_SEND || v.action == PLAN_COMPARE;
-		CHECK(v.action == PLAN_FAILED || !root_name_refused(f->path, strlen(f->path)));
+		CHECK(v.action == PLAN_FAILED || rx.dest.single ||
+		      !root_name_refused(f->path, strlen(f->path)));
 	}
 	CHECK(rd_done(&r));
 }
@@ -393,6 +396,8 @@ static void begin(uint8_t flags)
 		.cfg = &cfg, .bus = rx.engine.set.bus, .session_id = talk_id, .dir = inside};
 	CHECK(dest_init(&rx.dest, &cfg, rx.engine.blocks, talk_id, &err) == HAUL_OK);
 	CHECK(root_open(inside, NULL, &rx.dest.root, &err) == HAUL_OK);
+	rx.dest.single = flags & 16;
+	rx.dest.only = flags & 16 ? "k" : NULL;
 	rx.workers = workers ? workers : pool_new(&dest_ops, &rx.dest, 1, 4, true);
 	rx.commit = commit ? commit : pool_new(&receiver_commit_ops, &rx, 1, COMMIT_DEPTH, true);
 	CHECK(rx.workers && rx.commit);
