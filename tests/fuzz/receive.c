@@ -28,6 +28,7 @@ struct offered {
 	struct digest_sum sum;
 	bool spoiled; /* must not be committed */
 	bool asked, settled;
+	bool whole; /* nothing more may be said of it */
 };
 
 static struct receiver rx;
@@ -173,6 +174,14 @@ static void pump(void)
 
 /* ---- what the sender says ---- */
 
+/* Says something of f that may only be said of a file that was asked for and is not complete, nor too much. */
+static void say_of(const struct offered *f, bool too_much, uint8_t type, uint32_t cost, const struct wr *w)
+{
+	bool never = !f->asked || f->whole || f->settled || too_much;
+	talk_say_body(type, cost, w);
+	CHECK(!never || talk.over || rx.stopped);
+}
+
 static void step_begin(struct rd *r)
 {
 	struct wr w = wr_init(talk.body, sizeof talk.body);
@@ -250,7 +259,7 @@ static void step_data(struct rd *r)
 	struct wr w = wr_init(talk.body, sizeof talk.body);
 	frame_put_data(&w, &d);
 	f->sent += how & 8 ? 0 : d.raw;
-	talk_say_body(F_DATA, d.raw, &w);
+	say_of(f, d.offset + d.raw > f->size, F_DATA, d.raw, &w);
 }
 
 static void step_hole(struct rd *r)
@@ -263,14 +272,14 @@ static void step_hole(struct rd *r)
 	uint64_t length = n & 128 ? f->size - offset : n * (uint64_t)CHUNK / 2;
 	f->sent += length;
 	frame_put_hole(&w, &(struct frame_hole){id, offset, length});
-	talk_say_body(F_HOLE, 1, &w);
+	say_of(f, !length || length > f->size || offset > f->size - length, F_HOLE, 1, &w);
 }
 
 static void step_keep(struct rd *r)
 {
 	struct wr w = wr_init(talk.body, sizeof talk.body);
 	uint8_t id = rd_u8(r), first = rd_u8(r), count = rd_u8(r);
-	struct offered *f = file_of(id);
+	struct offered *f = file_of(id), none = {0};
 	for (size_t i = first; f && i < (size_t)first + count && i < 4; i++) {
 		uint8_t digest[DIGEST_BYTES];
 		digest_chunk(SEED, pattern + i * CHUNK, CHUNK, digest);
@@ -278,7 +287,7 @@ static void step_keep(struct rd *r)
 		f->sent += CHUNK;
 	}
 	frame_put_keep(&w, &(struct frame_keep){id, first, count});
-	talk_say_body(F_KEEP, 1, &w);
+	say_of(f ? f : &none, false, F_KEEP, 1, &w);
 }
 
 static void step_end(struct rd *r)
@@ -294,7 +303,8 @@ static void step_end(struct rd *r)
 	f->spoiled |= (e.status || how & 4) && f->action == PLAN_SEND;
 	struct wr w = wr_init(talk.body, sizeof talk.body);
 	frame_put_end(&w, &e);
-	talk_say_body(F_END, 1, &w);
+	say_of(f, false, F_END, 1, &w);
+	f->whole = f->action == PLAN_SEND; /* else a chunk may be asked for again */
 }
 
 static void step_pack(struct rd *r)
@@ -303,6 +313,7 @@ static void step_pack(struct rd *r)
 	struct wr w = wr_init(raw, sizeof raw);
 	struct frame_packed p[3];
 	uint16_t count = 1 + rd_u8(r) % 3;
+	bool never = false;
 	for (uint16_t i = 0; i < count; i++) {
 		uint8_t id = rd_u8(r), how = rd_u8(r);
 		struct offered *f = file_of(id), none = {0};
@@ -314,6 +325,8 @@ static void step_pack(struct rd *r)
 		if (how & 4)
 			p[i].digest[how % DIGEST_BYTES] ^= 1;
 		f->spoiled |= p[i].status || how & 4;
+		never |= !f->asked || f->whole || f->settled;
+		f->whole = true;
 		frame_put_packed(&w, &p[i]);
 	}
 	for (uint16_t i = 0; i < count; i++)
@@ -321,7 +334,8 @@ static void step_pack(struct rd *r)
 	struct frame_pack pack = {.count = count, .raw = (uint32_t)w.n, .payload = {raw, w.n}};
 	struct wr body = wr_init(talk.body, sizeof talk.body);
 	frame_put_pack(&body, &pack);
-	talk_say_body(F_PACK, 0, &body);
+	talk_say_body(F_PACK, pack.raw, &body);
+	CHECK(!never || talk.over || rx.stopped);
 }
 
 static void step_end_all(struct rd *r)

@@ -71,6 +71,7 @@ struct known {
 	size_t file; /* FILES: none of those */
 	bool asked;
 	uint64_t seed, told; /* chunks it has told of */
+	uint64_t right;	     /* bit i: of chunk i it has told the truth */
 	bool open;	     /* no verdict that ends it, and no result */
 };
 
@@ -178,6 +179,16 @@ static void heard_end(struct span body)
 	CHECK(memcmp(digest, e.digest, sizeof digest) == 0);
 }
 
+/* Only what the receiver has is kept. */
+static void heard_keep(struct span body)
+{
+	struct frame_keep keep;
+	CHECK(frame_get_keep(body, &keep) && keep.count && keep.count <= KEEP_CHUNKS_MAX);
+	const struct known *k = known(keep.file);
+	for (uint64_t i = keep.first; i < keep.first + keep.count; i++)
+		CHECK(i < 64 && k->asked && (k->right >> i & 1));
+}
+
 static void heard_begin(struct span body)
 {
 	struct frame_begin b;
@@ -199,6 +210,8 @@ static void heard(uint8_t type, struct span body)
 		heard_pack(body);
 	else if (type == F_END)
 		heard_end(body);
+	else if (type == F_KEEP)
+		heard_keep(body);
 }
 
 /* As the engine's loop does it, until nothing moves. */
@@ -266,6 +279,8 @@ static void step_have(struct rd *r)
 		digest_chunk(seed, bytes, size - at < CHUNK ? size - at : CHUNK, digests + i * DIGEST_BYTES);
 		if (what & 2)
 			digests[i * DIGEST_BYTES] ^= 1;
+		else if (first + i < 64)
+			k->right |= 1ull << (first + i);
 	}
 	k->told += count;
 	if (known(id)->asked)
