@@ -7,12 +7,9 @@
  * Held to: believed is what the whole records before the first damage say, no more and no less; of that only
  * chunks count whose bytes are still the ones that were written; and what is recorded after it is found, too.
  */
-#include "fuzz.h"
+#include "scratch.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "lib/boot.h"
 #include "lib/dest_impl.h"
@@ -35,7 +32,6 @@ enum {
 #define SIZE	    ((CHUNKS - 1) * CHUNK + REST)
 #define RECORDS_MAX 64u
 
-static char top[32];
 static struct root *root;
 
 /* Every byte and every digest an honest writer knows of. */
@@ -53,27 +49,17 @@ static struct {
 
 /* ---- the directory ---- */
 
-static void remove_name(void *ctx, const char *name)
+static void let_go(void)
 {
-	(void)ctx;
-	root_temp_unlink(root, name);
-}
-
-static void remove_all(void)
-{
-	root_state_list(root, remove_name, NULL);
-	root_tidy(root);
 	root_close(root);
-	rmdir(top);
 }
 
 static void set_up(void)
 {
 	struct haul_err err = {0};
-	snprintf(top, sizeof top, "%s",
-		 access("/dev/shm", W_OK) ? "/tmp/part-XXXXXX" : "/dev/shm/part-XXXXXX");
-	CHECK(mkdtemp(top) && root_open(top, NULL, &root, &err) == HAUL_OK);
-	atexit(remove_all);
+	close(scratch_make());
+	CHECK(root_open(scratch, NULL, &root, &err) == HAUL_OK);
+	atexit(let_go);
 	for (size_t i = 0; i < sizeof content; i++)
 		content[i] = (uint8_t)(i / CHUNK + i % 251);
 	for (size_t i = 0; i < CHUNKS; i++) {
@@ -220,7 +206,7 @@ static const struct journal_record *last_word(size_t i, const struct chunk_map *
 /* also: a chunk recorded since, or CHUNKS. */
 static void check_map(struct partial *p, struct chunk_map *map, size_t also)
 {
-	static uint8_t scratch[CHUNK];
+	static uint8_t block[CHUNK];
 	struct dest_file f = {
 		.fd = p->fd, .base_fd = -1, .map = *map, .seed = p->head.seed, .base = BASE_PARTIAL};
 	uint64_t have = 0;
@@ -235,7 +221,7 @@ static void check_map(struct partial *p, struct chunk_map *map, size_t also)
 		CHECK(memcmp(map->digest[i], digest[n == CHUNK][i], DIGEST_BYTES) == 0);
 		bool there = size >= (off_t)(i * CHUNK + n) &&
 			     memcmp(rig.part + i * CHUNK, content + i * CHUNK, n) == 0;
-		CHECK((dest_keep_one(NULL, &f, i, scratch, false) == 0) == there);
+		CHECK((dest_keep_one(NULL, &f, i, block, false) == 0) == there);
 	}
 	CHECK(map->have == have);
 }

@@ -2,19 +2,15 @@
  * A whole receiver, from the link to the files of a real directory, against a sender that says anything: most
  * of it in good form, so that it gets far. Stages run in line; nothing here depends on the time.
  *
- *   input   flags u8 (of the receiver), then steps: see the table at the end
+ *   input   flags u8 (of the receiver), then steps: see the table at the end; AGAIN: this session is over, and
+ *           the next one finds what it has left, perhaps damaged
  *
  * Held to: nothing outside the directory is touched, and nothing in it in a dry run or against the policy;
  * nothing gets a final name whose digests did not fit; every byte of it was sent for some file, or is a hole;
  * every wanted file has one result at most; what is left behind is a journal with its data, or nothing.
  */
-#include "fuzz.h"
-
-#include <dirent.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "scratch.h"
+#include "talk.h"
 
 #include "lib/plan.h"
 #include "lib/receiver_impl.h"
@@ -23,7 +19,6 @@
 #define CHUNK	  CHUNK_MIN_BYTES
 #define SEED	  5u
 #define FILES_MAX 64u
-#define BODY_MAX  (64u << 10)
 
 /* What this sender knows of an entry it offered, and has done to it. */
 struct offered {
@@ -33,21 +28,19 @@ struct offered {
 	struct digest_sum sum;
 	bool spoiled; /* must not be committed */
 	bool asked, settled;
+	bool whole; /* nothing more may be said of it */
 };
 
 static struct receiver rx;
+static struct haul_config cfg;
 static struct {
 	struct offered file[FILES_MAX];
-	uint64_t count, answered, at; /* at: of the link */
-	struct seal seal, hears;
-	uint8_t said[2u << 20];
-	size_t said_n;
-	bool over;
+	uint64_t count, answered;
+	bool touched; /* by a session that was no dry run */
 } rig;
 
-static struct haul_config cfg;
-static struct event_bus bus;
-static char top[64], inside[72], outside[72];
+static int top = -1; /* with "in", where the receiver is, and "out" */
+static char inside[64];
 
 /* All files hold the same. */
 static uint8_t pattern[CHUNK * 4];
@@ -59,85 +52,31 @@ static uint8_t byte_at(uint64_t offset)
 
 /* ---- the directory ---- */
 
-static void empty(int at, const char *name)
-{
-	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	for (struct dirent *e; d && (e = readdir(d));) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		if (unlinkat(fd, e->d_name, 0) == 0)
-			continue;
-		if (fchmodat(fd, e->d_name, 0700, 0) < 0)
-			continue;
-		empty(fd, e->d_name);
-		(void)unlinkat(fd, e->d_name, AT_REMOVEDIR);
-	}
-	if (d)
-		closedir(d);
-}
-
-static void remove_top(void)
-{
-	empty(AT_FDCWD, top);
-	rmdir(top);
-}
-
-static void put_file(const char *path, const void *p, size_t n)
-{
-	int fd = open(path, O_CREAT | O_WRONLY | O_TRUNC, 0600);
-	CHECK(fd >= 0 && write(fd, p, n) == (ssize_t)n);
-	close(fd);
-}
-
 /* An old version, a directory, and a way out. */
 static void make_inside(void)
 {
-	char path[128];
-	empty(AT_FDCWD, inside);
-	snprintf(path, sizeof path, "%s/d", inside);
-	CHECK(mkdir(path, 0700) == 0);
-	snprintf(path, sizeof path, "%s/l", inside);
-	CHECK(symlink("../out", path) == 0);
-	snprintf(path, sizeof path, "%s/f", inside);
-	put_file(path, pattern, 2 * CHUNK);
+	scratch_empty(top, "in");
+	CHECK(mkdirat(top, "in/d", 0700) == 0 && symlinkat("../out", top, "in/l") == 0);
+	scratch_file(top, "in/f", pattern, 2 * CHUNK);
 }
 
 static void make_top(void)
 {
-	char path[128];
-	snprintf(top, sizeof top, "%s",
-		 access("/dev/shm", W_OK) ? "/tmp/recv-XXXXXX" : "/dev/shm/recv-XXXXXX");
-	CHECK(mkdtemp(top));
-	atexit(remove_top);
-	snprintf(inside, sizeof inside, "%s/in", top);
-	snprintf(outside, sizeof outside, "%s/out", top);
-	CHECK(mkdir(inside, 0700) == 0 && mkdir(outside, 0700) == 0);
-	snprintf(path, sizeof path, "%s/f", outside);
-	put_file(path, "sentinel", 8);
+	top = scratch_make();
+	snprintf(inside, sizeof inside, "%s/in", scratch);
+	CHECK(mkdirat(top, "in", 0700) == 0 && mkdirat(top, "out", 0700) == 0);
+	scratch_file(top, "out/f", "sentinel", 8);
 	for (size_t i = 0; i < sizeof pattern; i++)
 		pattern[i] = byte_at(i);
 }
 
-static size_t names_in(const char *path)
-{
-	size_t n = 0;
-	DIR *d = opendir(path);
-	CHECK(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n - 2;
-}
-
 static void check_outside(void)
 {
-	char path[128], got[16];
-	snprintf(path, sizeof path, "%s/f", outside);
-	int fd = open(path, O_RDONLY);
+	char got[16];
+	int fd = openat(top, "out/f", O_RDONLY);
 	CHECK(fd >= 0 && read(fd, got, sizeof got) == 8 && memcmp(got, "sentinel", 8) == 0);
 	close(fd);
-	CHECK(names_in(top) == 2 && names_in(outside) == 1);
+	CHECK(scratch_count(top, ".") == 2 && scratch_count(top, "out") == 1);
 }
 
 /* Byte by byte what was sent at that place, or a hole. */
@@ -146,8 +85,8 @@ static void check_content(const struct offered *f)
 	static uint8_t got[sizeof pattern];
 	struct stat st;
 	char path[1024];
-	snprintf(path, sizeof path, "%s/%s", inside, f->path);
-	int fd = open(path, O_RDONLY | O_NOFOLLOW);
+	snprintf(path, sizeof path, "in/%s", rx.dest.only ? rx.dest.only : f->path);
+	int fd = openat(top, path, O_RDONLY | O_NOFOLLOW);
 	CHECK(fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !(st.st_mode & 07000));
 	ssize_t n = read(fd, got, sizeof got);
 	CHECK(n >= 0);
@@ -160,18 +99,18 @@ static void check_content(const struct offered *f)
 static void check_policy(bool dry)
 {
 	static uint8_t got[3 * CHUNK];
-	char path[128];
 	struct stat st;
 	CHECK(cfg.quota == SIZE_UNSET || rx.m->bytes <= cfg.quota);
-	if (!dry && cfg.overwrite != OVERWRITE_NO)
+	rig.touched |= !dry;
+	/* what a receiver of one file has beside it: its backup, and the state */
+	CHECK(!rx.dest.single || scratch_count(top, "in") <= 3 + 3);
+	if (rig.touched && cfg.overwrite != OVERWRITE_NO && !rx.dest.single)
 		return;
-	snprintf(path, sizeof path, "%s/f", inside);
-	int fd = open(path, O_RDONLY | O_NOFOLLOW);
+	int fd = openat(top, "in/f", O_RDONLY | O_NOFOLLOW);
 	CHECK(fd >= 0 && read(fd, got, sizeof got) == 2 * CHUNK && memcmp(got, pattern, 2 * CHUNK) == 0);
 	close(fd);
-	snprintf(path, sizeof path, "%s/l", inside);
-	CHECK(lstat(path, &st) == 0 && S_ISLNK(st.st_mode));
-	CHECK(!dry || names_in(inside) == 3);
+	CHECK(fstatat(top, "in/l", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode));
+	CHECK(rig.touched || scratch_count(top, "in") == 3);
 }
 
 /* ---- what the receiver says ---- */
@@ -192,43 +131,16 @@ static void heard_want(struct span body)
 		CHECK(frame_get_part_verdict(&r, &v) && v.action <= PLAN_COMPARE);
 		f->action = v.action;
 		f->asked = v.action == PLAN_SEND || v.action == PLAN_COMPARE;
-		CHECK(v.action == PLAN_FAILED || !root_name_refused(f->path, strlen(f->path)));
+		CHECK(v.action == PLAN_FAILED || rx.dest.single ||
+		      !root_name_refused(f->path, strlen(f->path)));
 	}
 	CHECK(rd_done(&r));
 }
 
-static void hear_record(size_t len)
+static void heard(uint8_t type, struct span body)
 {
-	struct frame_head h;
-	size_t n;
-	CHECK(seal_open(&rig.hears, rig.said + RECORD_LEN_BYTES, len, &n));
-	CHECK(!frame_head_get(rig.said + RECORD_LEN_BYTES, &h));
-	struct span body = {rig.said + RECORD_LEN_BYTES + FRAME_HEAD_BYTES, n};
-	if (h.type == F_WANT)
+	if (type == F_WANT)
 		heard_want(body);
-}
-
-static void hear(void)
-{
-	struct iovec iov[CHANNEL_IOV_MAX];
-	for (size_t n; (n = link_gather(&rx.engine.link, engine_now_ms(), iov));) {
-		size_t all = 0;
-		for (size_t i = 0; i < n; all += iov[i++].iov_len) {
-			CHECK(rig.said_n + iov[i].iov_len <= sizeof rig.said);
-			memcpy(rig.said + rig.said_n, iov[i].iov_base, iov[i].iov_len);
-			rig.said_n += iov[i].iov_len;
-		}
-		link_wrote(&rx.engine.link, all);
-		for (;;) {
-			struct rd length = rd_init(rig.said, rig.said_n);
-			size_t len = rd_u32(&length);
-			if (length.bad || length.n < len)
-				break;
-			hear_record(len);
-			rig.said_n -= RECORD_LEN_BYTES + len;
-			memmove(rig.said, rig.said + RECORD_LEN_BYTES + len, rig.said_n);
-		}
-	}
 }
 
 static void settled(const struct frame_outcome *o)
@@ -257,73 +169,28 @@ static void pump(void)
 			rx.outcome_head = (rx.outcome_head + 1) % OPEN_ENTRIES_MAX;
 		}
 	}
-	hear();
-	rig.over |= rx.engine.err.rc != HAUL_OK;
+	talk_hear();
 }
 
 /* ---- what the sender says ---- */
 
-static void deliver(void)
+/* Says something of f that may only be said of a file that was asked for and is not complete, nor too much. */
+static void say_of(const struct offered *f, bool too_much, uint8_t type, uint32_t cost, const struct wr *w)
 {
-	struct link_event ev;
-	struct wire_err err = {0};
-	enum wire_rc rc;
-	while (!rig.over && (rc = link_next(&rx.engine.link, engine_now_ms(), &ev, &err)) != WIRE_MORE) {
-		rig.over |= rc != WIRE_OK;
-		if (rc != WIRE_OK || ev.type != LINK_MESSAGE)
-			continue;
-		if (engine_step(&rx.engine, ev.frame, ROLE_SENDER) == HAUL_OK)
-			receiver_message(&rx, &ev);
-		else
-			buf_put(ev.body);
-	}
-	pump();
+	bool never = !f->asked || f->whole || f->settled || too_much;
+	talk_say_body(type, cost, w);
+	CHECK(!never || talk.over || rx.stopped);
 }
-
-static void say(uint8_t type, uint32_t cost, struct span body)
-{
-	static uint8_t record[RECORD_LEN_BYTES + FRAME_HEAD_BYTES + BODY_MAX + RECORD_TAG_MAX_BYTES];
-	struct frame_head h = {.type = type, .body_len = (uint32_t)body.n};
-	CHECK(body.n <= BODY_MAX);
-	if (frame_class_of(type) == FRAME_CLASS_MESSAGE) {
-		h.cost = cost ? cost : 1;
-		h.offset = rig.at;
-		rig.at += h.cost;
-	}
-	frame_head_put(record + RECORD_LEN_BYTES, &h);
-	if (body.n)
-		memcpy(record + RECORD_LEN_BYTES + FRAME_HEAD_BYTES, body.p, body.n);
-	CHECK(seal_whole(&rig.seal, record, FRAME_HEAD_BYTES + body.n));
-	size_t left = RECORD_LEN_BYTES + FRAME_HEAD_BYTES + body.n + seal_tag_bytes(&rig.seal);
-	for (const uint8_t *p = record; left && !rig.over;) {
-		struct iovec iov[2];
-		CHECK(link_space(&rx.engine.link, iov) > 0 && iov[0].iov_len);
-		size_t n = iov[0].iov_len < left ? iov[0].iov_len : left;
-		memcpy(iov[0].iov_base, p, n);
-		link_filled(&rx.engine.link, n, engine_now_ms());
-		deliver();
-		p += n;
-		left -= n;
-	}
-}
-
-static void say_body(uint8_t type, uint32_t cost, const struct wr *w)
-{
-	CHECK(!w->bad);
-	say(type, cost, (struct span){w->p, w->n});
-}
-
-static uint8_t out[BODY_MAX];
 
 static void step_begin(struct rd *r)
 {
-	struct wr w = wr_init(out, sizeof out);
+	struct wr w = wr_init(talk.body, sizeof talk.body);
 	frame_put_begin(&w, &(struct frame_begin){.seed = SEED,
 						  .chunk = CHUNK,
 						  .kind = 1 + rd_u8(r) % 2,
 						  .compare = rd_u8(r) % 3,
 						  .flags = rd_u8(r) % 32});
-	say_body(F_BEGIN, (uint32_t)w.n, &w);
+	talk_say_body(F_BEGIN, 0, &w);
 }
 
 /* One entry; what it shares with the one before is the script's to choose. */
@@ -356,14 +223,14 @@ static void step_offer(struct rd *r)
 {
 	char path[1024] = "";
 	size_t len = 0;
-	struct wr w = wr_init(out, sizeof out);
+	struct wr w = wr_init(talk.body, sizeof talk.body);
 	uint16_t count = 1 + rd_u8(r) % 4;
 	if (rig.count + count > FILES_MAX)
 		return;
 	frame_put_offer(&w, &(struct frame_offer){.first = rig.count, .count = count});
 	for (uint16_t i = 0; i < count; i++)
 		put_entry(r, &w, path, &len);
-	say_body(F_OFFER, (uint32_t)w.n, &w);
+	talk_say_body(F_OFFER, 0, &w);
 }
 
 /* Chunk and length are right by default; see the bits of how. */
@@ -383,35 +250,36 @@ static void step_data(struct rd *r)
 	for (size_t k = 0; k < d.raw; k++)
 		bytes[k] = byte_at(d.offset + k);
 	digest_chunk(SEED, bytes, d.raw, d.digest);
-	digest_sum_add(&f->sum, d.offset, d.digest);
+	if (!(how & 8)) /* else it was kept, and is asked for again */
+		digest_sum_add(&f->sum, d.offset, d.digest);
 	if (how & 2)
 		bytes[how % d.raw] ^= 0x80, f->spoiled = true;
 	if (how & 4)
 		d.codec = CODEC_ZSTD;
-	struct wr w = wr_init(out, sizeof out);
+	struct wr w = wr_init(talk.body, sizeof talk.body);
 	frame_put_data(&w, &d);
-	f->sent += d.raw;
-	say_body(F_DATA, d.raw, &w);
+	f->sent += how & 8 ? 0 : d.raw;
+	say_of(f, d.offset + d.raw > f->size, F_DATA, d.raw, &w);
 }
 
 static void step_hole(struct rd *r)
 {
 	uint8_t id = rd_u8(r), at = rd_u8(r), n = rd_u8(r);
 	struct offered *f = file_of(id), none = {0};
-	struct wr w = wr_init(out, sizeof out);
+	struct wr w = wr_init(talk.body, sizeof talk.body);
 	f = f ? f : &none;
 	uint64_t offset = at & 128 ? f->sent : at * (uint64_t)CHUNK / 2;
 	uint64_t length = n & 128 ? f->size - offset : n * (uint64_t)CHUNK / 2;
 	f->sent += length;
 	frame_put_hole(&w, &(struct frame_hole){id, offset, length});
-	say_body(F_HOLE, 1, &w);
+	say_of(f, !length || length > f->size || offset > f->size - length, F_HOLE, 1, &w);
 }
 
 static void step_keep(struct rd *r)
 {
-	struct wr w = wr_init(out, sizeof out);
+	struct wr w = wr_init(talk.body, sizeof talk.body);
 	uint8_t id = rd_u8(r), first = rd_u8(r), count = rd_u8(r);
-	struct offered *f = file_of(id);
+	struct offered *f = file_of(id), none = {0};
 	for (size_t i = first; f && i < (size_t)first + count && i < 4; i++) {
 		uint8_t digest[DIGEST_BYTES];
 		digest_chunk(SEED, pattern + i * CHUNK, CHUNK, digest);
@@ -419,7 +287,7 @@ static void step_keep(struct rd *r)
 		f->sent += CHUNK;
 	}
 	frame_put_keep(&w, &(struct frame_keep){id, first, count});
-	say_body(F_KEEP, 1, &w);
+	say_of(f ? f : &none, false, F_KEEP, 1, &w);
 }
 
 static void step_end(struct rd *r)
@@ -433,9 +301,10 @@ static void step_end(struct rd *r)
 		e.digest[how % DIGEST_BYTES] ^= 1;
 	/* one that was asked for a chunk again may end once more, and better */
 	f->spoiled |= (e.status || how & 4) && f->action == PLAN_SEND;
-	struct wr w = wr_init(out, sizeof out);
+	struct wr w = wr_init(talk.body, sizeof talk.body);
 	frame_put_end(&w, &e);
-	say_body(F_END, 1, &w);
+	say_of(f, false, F_END, 1, &w);
+	f->whole = f->action == PLAN_SEND; /* else a chunk may be asked for again */
 }
 
 static void step_pack(struct rd *r)
@@ -444,6 +313,7 @@ static void step_pack(struct rd *r)
 	struct wr w = wr_init(raw, sizeof raw);
 	struct frame_packed p[3];
 	uint16_t count = 1 + rd_u8(r) % 3;
+	bool never = false;
 	for (uint16_t i = 0; i < count; i++) {
 		uint8_t id = rd_u8(r), how = rd_u8(r);
 		struct offered *f = file_of(id), none = {0};
@@ -455,101 +325,102 @@ static void step_pack(struct rd *r)
 		if (how & 4)
 			p[i].digest[how % DIGEST_BYTES] ^= 1;
 		f->spoiled |= p[i].status || how & 4;
+		never |= !f->asked || f->whole || f->settled;
+		f->whole = true;
 		frame_put_packed(&w, &p[i]);
 	}
 	for (uint16_t i = 0; i < count; i++)
 		wr_bytes(&w, pattern, p[i].size);
 	struct frame_pack pack = {.count = count, .raw = (uint32_t)w.n, .payload = {raw, w.n}};
-	struct wr body = wr_init(out, sizeof out);
+	struct wr body = wr_init(talk.body, sizeof talk.body);
 	frame_put_pack(&body, &pack);
-	say_body(F_PACK, (uint32_t)w.n, &body);
+	talk_say_body(F_PACK, pack.raw, &body);
+	CHECK(!never || talk.over || rx.stopped);
 }
 
 static void step_end_all(struct rd *r)
 {
-	struct wr w = wr_init(out, sizeof out);
+	struct wr w = wr_init(talk.body, sizeof talk.body);
 	if (rd_u8(r) & 1) {
-		say(F_FLUSH, 1, (struct span){out, 0});
+		talk_say(F_FLUSH, 1, (struct span){0});
 		return;
 	}
 	frame_put_finish(&w, &(struct frame_finish){0});
-	say_body(F_FINISH, (uint32_t)w.n, &w);
+	talk_say_body(F_FINISH, 0, &w);
 }
 
 static void step_raw(struct rd *r)
 {
-	static const uint8_t types[] = {
-#define FRAME(lower, UPPER, id, class, doc) id,
-#include "wire/frames.def"
-	};
-	uint8_t type = types[rd_u8(r) % sizeof types], cost = rd_u8(r);
+	uint8_t type = talk_types[rd_u8(r) % sizeof talk_types], cost = rd_u8(r);
 	struct span body = script_bytes(r, rd_u8(r));
 	if (type == F_OFFER) /* its entries would not be known here */
 		return;
 	for (size_t i = 0; i < FILES_MAX; i++)
 		rig.file[i].spoiled |= type == F_END && rig.file[i].action == PLAN_FAILED;
-	say(type, cost, body);
+	talk_say(type, cost, body);
 }
 
 static void (*const steps[])(struct rd *) = {step_begin, step_offer, step_data,	   step_hole, step_keep,
 					     step_end,	 step_pack,  step_end_all, step_raw};
+#define AGAIN	     255
+#define SESSIONS_MAX 4u
 
 /* ---- a session ---- */
 
-static const struct engine_ops ops = {.role = ROLE_RECEIVER};
+static const struct engine_ops ops = {.role = ROLE_RECEIVER, .message = receiver_message};
+
+/* What lies in the state directory goes bad between two sessions: one byte of each file. */
+static void damage(const char *end, uint16_t at)
+{
+	int state = openat(top, "in/.haul", O_RDONLY | O_DIRECTORY);
+	DIR *d = state < 0 ? NULL : fdopendir(state);
+	for (struct dirent *e; d && (e = readdir(d));) {
+		uint8_t b;
+		const char *dot = strrchr(e->d_name, '.');
+		int fd = dot && strcmp(dot, end) == 0 ? openat(state, e->d_name, O_RDWR) : -1;
+		if (fd >= 0 && pread(fd, &b, 1, at) == 1) {
+			b ^= 0xff;
+			CHECK(pwrite(fd, &b, 1, at) == 1);
+		}
+		if (fd >= 0)
+			close(fd);
+	}
+	if (d)
+		closedir(d);
+}
 
 static void begin(uint8_t flags)
 {
-	static const uint8_t id[16] = {1};
 	struct haul_err err = {0};
-	struct handshake hs = {.peer = {.max_body = RECORD_BODY_MAX_BYTES}};
-	struct wire_err wire = {0};
-	cfg = (struct haul_config){.window = 1u << 20,
-				   .ring = 1u << 20,
-				   .reconnect_ms = 1000,
-				   .credit_wait_ms = DURATION_INF,
-				   .idle_ms = DURATION_INF,
-				   .connect_ms = 1000,
-				   .deadline_ms = DURATION_INF,
-				   .chunk = CHUNK,
-				   .jobs = 1,
-				   .quota = flags & 1 ? 3 * CHUNK : SIZE_UNSET,
-				   .overwrite = flags >> 1 & 1	 ? OVERWRITE_NO
-						: flags >> 2 & 1 ? OVERWRITE_BACKUP
-								 : OVERWRITE_YES,
-				   .sync = flags & 8 ? SYNC_NONE : SYNC_BATCH};
-	struct engine_setup es = {.cfg = &cfg,
-				  .bus = &bus,
-				  .ops = &ops,
-				  .self = &rx,
-				  .session_id = id,
-				  .handoff_fd = -1,
-				  .signal_fd = -1};
 	struct pool *workers = rx.workers, *commit = rx.commit;
+	cfg = talk_config();
+	cfg.quota = flags & 1 ? 3 * CHUNK : SIZE_UNSET;
+	cfg.overwrite = flags & 2 ? OVERWRITE_NO : flags & 4 ? OVERWRITE_BACKUP : OVERWRITE_YES;
+	cfg.sync = flags & 8 ? SYNC_NONE : SYNC_BATCH;
 	memset(&rx, 0, sizeof rx);
 	memset(rig.file, 0, sizeof rig.file);
-	rig.count = rig.answered = rig.at = rig.said_n = 0;
-	rig.over = false;
-	rig.seal = rig.hears = (struct seal){0};
-	rx.set = (struct receiver_setup){.cfg = &cfg, .bus = &bus, .session_id = id, .dir = inside};
+	rig.count = rig.answered = 0;
 	rx.cfg = &cfg;
 	rx.m = &rx.engine.metrics;
 	rx.have_tail = &rx.have_head;
-	CHECK(engine_init(&rx.engine, &es) == HAUL_OK);
-	CHECK(dest_init(&rx.dest, &cfg, rx.engine.blocks, id, &err) == HAUL_OK);
+	talk.pump = pump;
+	talk.heard = heard;
+	talk_begin(&rx.engine, &cfg, &ops, &rx);
+	rx.set = (struct receiver_setup){
+		.cfg = &cfg, .bus = rx.engine.set.bus, .session_id = talk_id, .dir = inside};
+	CHECK(dest_init(&rx.dest, &cfg, rx.engine.blocks, talk_id, &err) == HAUL_OK);
 	CHECK(root_open(inside, NULL, &rx.dest.root, &err) == HAUL_OK);
+	rx.dest.single = flags & 16;
+	rx.dest.only = flags & 16 ? "k" : NULL;
 	rx.workers = workers ? workers : pool_new(&dest_ops, &rx.dest, 1, 4, true);
 	rx.commit = commit ? commit : pool_new(&receiver_commit_ops, &rx, 1, COMMIT_DEPTH, true);
 	CHECK(rx.workers && rx.commit);
-	link_grant(&rx.engine.link);
-	CHECK(link_attach(&rx.engine.link, &hs, 0, 1u << 30, engine_now_ms(), &wire) == WIRE_OK);
 }
 
 static void end(void)
 {
 	struct dest_job *job;
 	struct commit_job *commit;
-	char path[128];
 	while ((job = pool_take(rx.workers)))
 		dest_job_free(job);
 	while ((commit = pool_take(rx.commit)))
@@ -564,24 +435,31 @@ static void end(void)
 	dest_free(&rx.dest);
 	check_policy(dry);
 	engine_free(&rx.engine);
-	snprintf(path, sizeof path, "%s/.haul", inside);
-	if (access(path, F_OK) == 0)
-		CHECK(names_in(path) % 2 == 0);
+	if (faccessat(top, "in/.haul", F_OK, 0) == 0)
+		CHECK(scratch_count(top, "in/.haul") % 2 == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
 	struct rd r = rd_init(p, n);
 	uint8_t flags = rd_u8(&r);
-	if (!top[0]) {
-		static const uint8_t id[16] = {1};
+	if (top < 0)
 		make_top();
-		event_bus_init(&bus, id);
-	}
 	make_inside();
+	rig.touched = false;
 	begin(flags);
-	while (r.n && !r.bad && !rig.over)
-		steps[rd_u8(&r) % (sizeof steps / sizeof *steps)](&r);
+	for (unsigned sessions = 1; r.n && !r.bad;) {
+		uint8_t op = rd_u8(&r);
+		if (op == AGAIN && sessions++ < SESSIONS_MAX) {
+			uint8_t bad = rd_u8(&r);
+			end();
+			if (bad)
+				damage(bad & 1 ? ".j" : ".part", rd_u16(&r));
+			begin(flags);
+		} else if (!talk.over) {
+			steps[op % (sizeof steps / sizeof *steps)](&r);
+		}
+	}
 	end();
 	check_outside();
 	return 0;

@@ -8,11 +8,8 @@
  * file's; an END that says that all is well has the digest of the whole file, whatever the receiver has
  * claimed to have; no entry is lost.
  */
-#include "fuzz.h"
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "scratch.h"
+#include "talk.h"
 
 #include "lib/sender_impl.h"
 #include "lib/walk.h"
@@ -21,7 +18,6 @@
 #define CHUNK	      CHUNK_MIN_BYTES
 #define SIZE_MAX_HERE (4u * CHUNK)
 #define IDS_MAX	      64u
-#define BODY_MAX      (64u << 10)
 
 /* ---- the source ---- */
 
@@ -34,7 +30,7 @@ static const struct {
 	{"src/d/f", CHUNK, 0}, {"src/d/g", 5000, 0},	      {"src/d/h", CHUNK / 4 + 1, 0}};
 #define FILES (sizeof files / sizeof *files)
 
-static char top[64], source[80];
+static char source[64];
 
 static uint8_t byte_at(size_t file, uint64_t offset)
 {
@@ -48,26 +44,10 @@ static void content_of(size_t file, uint64_t offset, size_t n, uint8_t *out)
 		out[i] = byte_at(file, offset + i);
 }
 
-static void remove_top(void)
-{
-	static const char *const others[] = {"src/l", "src/d", "src"};
-	int at = open(top, O_PATH | O_DIRECTORY);
-	for (size_t i = 0; i < FILES; i++)
-		(void)unlinkat(at, files[i].path, 0);
-	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-		if (unlinkat(at, others[i], 0) < 0)
-			(void)unlinkat(at, others[i], AT_REMOVEDIR);
-	(void)rmdir(top);
-}
-
 static void make_source(void)
 {
 	static uint8_t bytes[SIZE_MAX_HERE];
-	snprintf(top, sizeof top, "%s",
-		 access("/dev/shm", W_OK) ? "/tmp/send-XXXXXX" : "/dev/shm/send-XXXXXX");
-	CHECK(mkdtemp(top));
-	atexit(remove_top);
-	int at = open(top, O_PATH | O_DIRECTORY);
+	int at = scratch_make();
 	CHECK(mkdirat(at, "src", 0700) == 0 && mkdirat(at, "src/d", 0700) == 0);
 	CHECK(symlinkat("a", at, "src/l") == 0);
 	for (size_t i = 0; i < FILES; i++) {
@@ -81,7 +61,7 @@ static void make_source(void)
 		close(fd);
 	}
 	close(at);
-	snprintf(source, sizeof source, "%s/src", top);
+	snprintf(source, sizeof source, "%s/src", scratch);
 }
 
 /* ---- what the receiver knows ---- */
@@ -91,18 +71,15 @@ struct known {
 	size_t file; /* FILES: none of those */
 	bool asked;
 	uint64_t seed, told; /* chunks it has told of */
+	uint64_t right;	     /* bit i: of chunk i it has told the truth */
 	bool open;	     /* no verdict that ends it, and no result */
 };
 
 static struct sender tx;
 static struct {
 	struct known id[IDS_MAX];
-	uint64_t count, answered, at, seed; /* at: of the link */
-	struct seal seal, hears;
+	uint64_t count, answered, seed;
 	struct codec_ctx *codec;
-	uint8_t said[1u << 20];
-	size_t said_n;
-	bool over;
 } rig;
 
 static struct known *known(uint64_t id)
@@ -113,7 +90,6 @@ static struct known *known(uint64_t id)
 }
 
 static struct haul_config cfg;
-static struct event_bus bus;
 
 /* ---- what the sender says ---- */
 
@@ -141,7 +117,7 @@ static void heard_offer(struct span body)
 
 static const uint8_t *unpacked(uint8_t codec, struct span in, uint32_t raw)
 {
-	static uint8_t out[BODY_MAX];
+	static uint8_t out[TALK_BODY_MAX];
 	CHECK(raw <= sizeof out && codec <= CODEC_ZSTD);
 	if (codec == CODEC_ZSTD)
 		CHECK(!codec_unpack(rig.codec, in.p, in.n, out, raw));
@@ -203,6 +179,16 @@ static void heard_end(struct span body)
 	CHECK(memcmp(digest, e.digest, sizeof digest) == 0);
 }
 
+/* Only what the receiver has is kept. */
+static void heard_keep(struct span body)
+{
+	struct frame_keep keep;
+	CHECK(frame_get_keep(body, &keep) && keep.count && keep.count <= KEEP_CHUNKS_MAX);
+	const struct known *k = known(keep.file);
+	for (uint64_t i = keep.first; i < keep.first + keep.count; i++)
+		CHECK(i < 64 && k->asked && (k->right >> i & 1));
+}
+
 static void heard_begin(struct span body)
 {
 	struct frame_begin b;
@@ -210,49 +196,22 @@ static void heard_begin(struct span body)
 	rig.seed = b.seed;
 }
 
-static void hear_record(size_t len)
+static void heard(uint8_t type, struct span body)
 {
-	struct frame_head h;
-	size_t n;
-	CHECK(seal_open(&rig.hears, rig.said + RECORD_LEN_BYTES, len, &n));
-	CHECK(!frame_head_get(rig.said + RECORD_LEN_BYTES, &h));
-	struct span body = {rig.said + RECORD_LEN_BYTES + FRAME_HEAD_BYTES, n};
-	bool content = h.type == F_DATA || h.type == F_PACK || h.type == F_HOLE || h.type == F_KEEP ||
-		       h.type == F_END;
+	bool content = type == F_DATA || type == F_PACK || type == F_HOLE || type == F_KEEP || type == F_END;
 	CHECK(!content || !cfg.dry_run);
-	if (h.type == F_BEGIN)
+	if (type == F_BEGIN)
 		heard_begin(body);
-	else if (h.type == F_OFFER)
+	else if (type == F_OFFER)
 		heard_offer(body);
-	else if (h.type == F_DATA)
+	else if (type == F_DATA)
 		heard_data(body);
-	else if (h.type == F_PACK)
+	else if (type == F_PACK)
 		heard_pack(body);
-	else if (h.type == F_END)
+	else if (type == F_END)
 		heard_end(body);
-}
-
-static void hear(void)
-{
-	struct iovec iov[CHANNEL_IOV_MAX];
-	for (size_t n; (n = link_gather(&tx.engine.link, engine_now_ms(), iov));) {
-		size_t all = 0;
-		for (size_t i = 0; i < n; all += iov[i++].iov_len) {
-			CHECK(rig.said_n + iov[i].iov_len <= sizeof rig.said);
-			memcpy(rig.said + rig.said_n, iov[i].iov_base, iov[i].iov_len);
-			rig.said_n += iov[i].iov_len;
-		}
-		link_wrote(&tx.engine.link, all);
-		for (;;) {
-			struct rd length = rd_init(rig.said, rig.said_n);
-			size_t len = rd_u32(&length);
-			if (length.bad || length.n < len)
-				break;
-			hear_record(len);
-			rig.said_n -= RECORD_LEN_BYTES + len;
-			memmove(rig.said, rig.said + RECORD_LEN_BYTES + len, rig.said_n);
-		}
-	}
+	else if (type == F_KEEP)
+		heard_keep(body);
 }
 
 /* As the engine's loop does it, until nothing moves. */
@@ -269,69 +228,18 @@ static void pump(void)
 			sender_pump_done(&tx);
 		sender_pump_jobs(&tx);
 		sender_outbox_drain(&tx);
-		hear();
+		talk_hear();
 	}
-	rig.over |=
+	talk.over |=
 		tx.engine.err.rc != HAUL_OK || tx.engine.phase != ENGINE_RUNNING || rig.count + 16 > IDS_MAX;
 }
 
 /* ---- what the receiver says ---- */
 
-static void deliver(void)
-{
-	struct link_event ev;
-	struct wire_err err = {0};
-	enum wire_rc rc;
-	while (!rig.over && (rc = link_next(&tx.engine.link, engine_now_ms(), &ev, &err)) != WIRE_MORE) {
-		rig.over |= rc != WIRE_OK;
-		if (rc != WIRE_OK || ev.type != LINK_MESSAGE)
-			continue;
-		if (engine_step(&tx.engine, ev.frame, ROLE_RECEIVER) == HAUL_OK)
-			sender_message(&tx, &ev);
-		else
-			buf_put(ev.body);
-	}
-}
-
-static uint8_t out[BODY_MAX];
-
-static void say(uint8_t type, struct span body)
-{
-	static uint8_t record[RECORD_LEN_BYTES + FRAME_HEAD_BYTES + BODY_MAX + RECORD_TAG_MAX_BYTES];
-	struct frame_head h = {.type = type, .body_len = (uint32_t)body.n};
-	if (frame_class_of(type) == FRAME_CLASS_MESSAGE) {
-		h.cost = body.n ? (uint32_t)body.n : 1;
-		h.offset = rig.at;
-		rig.at += h.cost;
-	}
-	frame_head_put(record + RECORD_LEN_BYTES, &h);
-	if (body.n)
-		memcpy(record + RECORD_LEN_BYTES + FRAME_HEAD_BYTES, body.p, body.n);
-	CHECK(seal_whole(&rig.seal, record, FRAME_HEAD_BYTES + body.n));
-	size_t left = RECORD_LEN_BYTES + FRAME_HEAD_BYTES + body.n + seal_tag_bytes(&rig.seal);
-	for (const uint8_t *p = record; left && !rig.over;) {
-		struct iovec iov[2];
-		CHECK(link_space(&tx.engine.link, iov) > 0 && iov[0].iov_len);
-		size_t n = iov[0].iov_len < left ? iov[0].iov_len : left;
-		memcpy(iov[0].iov_base, p, n);
-		link_filled(&tx.engine.link, n, engine_now_ms());
-		deliver();
-		p += n;
-		left -= n;
-	}
-	pump();
-}
-
-static void say_body(uint8_t type, const struct wr *w)
-{
-	CHECK(!w->bad);
-	say(type, (struct span){w->p, w->n});
-}
-
 /* A verdict each, the proper one more often than not. */
 static void step_want(struct rd *r)
 {
-	struct wr w = wr_init(out, sizeof out);
+	struct wr w = wr_init(talk.body, sizeof talk.body);
 	uint64_t first = rig.answered;
 	uint8_t n = rd_u8(r), count = 1 + n % 16;
 	if (first + count > rig.count && n < 240)
@@ -351,7 +259,7 @@ static void step_want(struct rd *r)
 		k->open = k->asked;
 		frame_put_verdict(&w, &v);
 	}
-	say_body(F_WANT, &w);
+	talk_say_body(F_WANT, 0, &w);
 }
 
 /* Digests of the file as it is, of something else, or none. */
@@ -371,30 +279,32 @@ static void step_have(struct rd *r)
 		digest_chunk(seed, bytes, size - at < CHUNK ? size - at : CHUNK, digests + i * DIGEST_BYTES);
 		if (what & 2)
 			digests[i * DIGEST_BYTES] ^= 1;
+		else if (first + i < 64)
+			k->right |= 1ull << (first + i);
 	}
 	k->told += count;
 	if (known(id)->asked)
 		k->seed = seed;
-	struct wr w = wr_init(out, sizeof out);
+	struct wr w = wr_init(talk.body, sizeof talk.body);
 	frame_put_have(&w, &(struct frame_have){.file = id,
 						.seed = seed,
 						.first = first,
 						.last = how >> 3 & 1,
 						.digests = {digests, (size_t)count * DIGEST_BYTES}});
-	say_body(F_HAVE, &w);
+	talk_say_body(F_HAVE, 0, &w);
 }
 
 static void step_need(struct rd *r)
 {
-	struct wr w = wr_init(out, sizeof out);
+	struct wr w = wr_init(talk.body, sizeof talk.body);
 	frame_put_need(&w, &(struct frame_need){.file = rd_u8(r), .chunk = rd_u8(r) % 8});
-	say_body(F_NEED, &w);
+	talk_say_body(F_NEED, 0, &w);
 }
 
 static void step_result(struct rd *r)
 {
 	static const uint16_t codes[] = {0, 0, REASON_UNCHANGED, 14, 11, 24};
-	struct wr w = wr_init(out, sizeof out);
+	struct wr w = wr_init(talk.body, sizeof talk.body);
 	uint16_t count = 1 + rd_u8(r) % 4;
 	frame_put_result(&w, &(struct frame_result){.count = count});
 	for (uint16_t i = 0; i < count; i++) {
@@ -403,12 +313,12 @@ static void step_result(struct rd *r)
 		known(o.file)->open = false;
 		frame_put_outcome(&w, &o);
 	}
-	say_body(F_RESULT, &w);
+	talk_say_body(F_RESULT, 0, &w);
 }
 
 static void step_over(struct rd *r)
 {
-	struct wr w = wr_init(out, sizeof out);
+	struct wr w = wr_init(talk.body, sizeof talk.body);
 	uint8_t how = rd_u8(r);
 	struct frame_stop stop = {.code = how, .text = script_bytes(r, how % 8)};
 	if (how & 128)
@@ -416,19 +326,15 @@ static void step_over(struct rd *r)
 			&w, &(struct frame_summary){.files = tx.m->files + (how & 1), .failed = how & 2});
 	else
 		frame_put_stop(&w, &stop);
-	say_body(how & 128 ? F_SUMMARY : F_STOP, &w);
+	talk_say_body(how & 128 ? F_SUMMARY : F_STOP, 0, &w);
 }
 
 static void step_raw(struct rd *r)
 {
-	static const uint8_t types[] = {
-#define FRAME(lower, UPPER, id, class, doc) id,
-#include "wire/frames.def"
-	};
-	uint8_t type = types[rd_u8(r) % sizeof types];
+	uint8_t type = talk_types[rd_u8(r) % sizeof talk_types];
 	struct span body = script_bytes(r, rd_u8(r));
 	if (type != F_WANT && type != F_HAVE && type != F_RESULT) /* what they say would not be known here */
-		say(type, body);
+		talk_say(type, (uint32_t)body.n, body);
 }
 
 static void (*const steps[])(struct rd *) = {step_want, step_want,   step_have, step_have,
@@ -436,46 +342,30 @@ static void (*const steps[])(struct rd *) = {step_want, step_want,   step_have, 
 
 /* ---- a session ---- */
 
-static const struct engine_ops ops = {.role = ROLE_SENDER};
+static const struct engine_ops ops = {.role = ROLE_SENDER, .message = sender_message};
 static const struct pool_ops worker_ops = {source_worker_new, source_worker_free, source_run};
 
 static void begin(uint8_t flags)
 {
-	static const uint8_t id[16] = {1};
 	static const char *const sources[] = {source};
 	struct haul_err err = {0};
-	struct handshake hs = {.peer = {.max_body = RECORD_BODY_MAX_BYTES}};
-	struct wire_err wire = {0};
-	cfg = (struct haul_config){.window = 1u << 20,
-				   .ring = 1u << 20,
-				   .reconnect_ms = 1000,
-				   .credit_wait_ms = DURATION_INF,
-				   .idle_ms = DURATION_INF,
-				   .connect_ms = 1000,
-				   .deadline_ms = DURATION_INF,
-				   .chunk = CHUNK,
-				   .jobs = 1,
-				   .dry_run = flags & 1,
-				   .checksum = flags & 2,
-				   .compress = flags & 4 ? COMPRESS_LEVEL : COMPRESS_NONE,
-				   .stream_size = SIZE_UNSET};
-	struct engine_setup es = {.cfg = &cfg,
-				  .bus = &bus,
-				  .ops = &ops,
-				  .self = &tx,
-				  .session_id = id,
-				  .handoff_fd = -1,
-				  .signal_fd = -1};
+	cfg = talk_config();
+	cfg.dry_run = flags & 1;
+	cfg.checksum = flags & 2;
+	cfg.compress = flags & 4 ? COMPRESS_LEVEL : COMPRESS_NONE;
 	memset(&tx, 0, sizeof tx);
-	rig.count = rig.answered = rig.at = rig.said_n = 0;
-	rig.over = false;
-	rig.seal = rig.hears = (struct seal){0};
-	tx.set = (struct sender_setup){
-		.cfg = &cfg, .bus = &bus, .session_id = id, .sources = sources, .source_count = 1};
+	rig.count = rig.answered = 0;
 	tx.cfg = &cfg;
 	tx.m = &tx.engine.metrics;
 	tx.next_batch = 16;
-	CHECK(engine_init(&tx.engine, &es) == HAUL_OK);
+	talk.pump = pump;
+	talk.heard = heard;
+	talk_begin(&tx.engine, &cfg, &ops, &tx);
+	tx.set = (struct sender_setup){.cfg = &cfg,
+				       .bus = tx.engine.set.bus,
+				       .session_id = talk_id,
+				       .sources = sources,
+				       .source_count = 1};
 	tx.source.blocks = tx.engine.blocks;
 	tx.source.seed = 5;
 	atomic_init(&tx.source.level, flags & 4 ? 1 : LEVEL_STORED);
@@ -484,8 +374,6 @@ static void begin(uint8_t flags)
 	tx.workers = pool_new(&worker_ops, &tx.source, 1, 4, true);
 	tx.scan = pool_new(&scan_ops, NULL, 1, 2, true);
 	CHECK(tx.workers && tx.scan);
-	link_grant(&tx.engine.link);
-	CHECK(link_attach(&tx.engine.link, &hs, 0, 1u << 30, engine_now_ms(), &wire) == WIRE_OK);
 	sender_begin(&tx);
 	pump();
 }
@@ -524,15 +412,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
 	struct rd r = rd_init(p, n);
 	uint8_t flags = rd_u8(&r);
-	if (!top[0]) {
-		static const uint8_t id[16] = {1};
+	if (!rig.codec) {
 		make_source();
-		event_bus_init(&bus, id);
 		rig.codec = codec_new();
 		CHECK(rig.codec);
 	}
 	begin(flags);
-	while (r.n && !r.bad && !rig.over)
+	while (r.n && !r.bad && !talk.over)
 		steps[rd_u8(&r) % (sizeof steps / sizeof *steps)](&r);
 	end();
 	return 0;
