@@ -176,7 +176,8 @@ struct dest_file *dest_take_up(struct dest *d)
 void dest_note_bad(struct dest *d, const char *path, unsigned reason, int sys)
 {
 	pthread_mutex_lock(&d->mu);
-	haul_fail(&d->first_bad, haul_rc_from_reason(reason), sys, path, "%s", haul_reason_text(reason));
+	const char *why = haul_reason_text(reason, &sys);
+	haul_fail(&d->first_bad, haul_rc_from_reason(reason), sys, path, "%s", why);
 	pthread_mutex_unlock(&d->mu);
 }
 

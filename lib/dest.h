@@ -58,6 +58,7 @@ struct dest_file {
 	/* wire thread */
 	struct digest_sum sum;
 	uint64_t received; /* raw bytes, holes included */
+	uint64_t taken;	   /* the same without a map, when the order is free */
 	bool chunked;	   /* carried by chunks, not by a pack */
 	uint32_t ends;	   /* END frames that came */
 	bool closed;	   /* the last thing that came is an END: only what was asked for opens it again */
@@ -70,7 +71,8 @@ struct dest_file {
 	int base_fd;	    /* of an older version */
 	unsigned held;	    /* its share of the descriptors in dest.held */
 	bool lazy, fresh;   /* compare only, copy if something differs; something did */
-	uint64_t needs;	    /* chunks asked for after a keep failed */
+	uint64_t needs;	    /* chunks asked for after a keep failed, not here yet */
+	uint64_t asked;	    /* in all */
 	uint64_t have_next; /* first chunk no HAVE has told of yet */
 	struct dest_file *have_link, *active_link; /* queues of the wire thread */
 	uint64_t checkpoint_ms;			   /* of the last one, or of the first unrecorded chunk */
