@@ -51,6 +51,7 @@ struct dest_file {
 
 	pthread_mutex_t mu; /* guards fd and temp while workers write, and who sets code first */
 	int fd;
+	unsigned users;		  /* of fd, just now */
 	char temp[ROOT_TEMP_MAX]; /* "" when there is none */
 	_Atomic uint16_t code;	  /* reason it will not be committed, 0 so far; sys was set before it */
 	uint16_t sys;
@@ -90,9 +91,11 @@ struct dest {
 	uint64_t seed;
 	mode_t umask; /* for streams, which have no mode of their own */
 	uint32_t chunk;
-	atomic_uint_fast64_t maps; /* chunks in all maps: bounds their memory */
-	atomic_uint_fast64_t held; /* descriptors of wanted files, kept from the offer on */
-	uint64_t held_max;	   /* beyond it a file is received whole, and without a journal */
+	atomic_uint_fast64_t maps;  /* chunks in all maps: bounds their memory */
+	atomic_uint_fast64_t held;  /* descriptors of wanted files, kept from the offer on */
+	uint64_t held_max;	    /* beyond it a file is received whole, and without a journal */
+	atomic_uint_fast64_t loose; /* descriptors of other temporary files */
+	uint64_t loose_max;	    /* beyond it each is closed after every write */
 	uint8_t compare;
 	uint16_t flags;
 	uint8_t session[16];
