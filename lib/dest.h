@@ -52,6 +52,7 @@ struct dest_file {
 
 	pthread_mutex_t mu; /* guards fd and temp while workers write, and who sets code first */
 	int fd;
+	unsigned users;		  /* of fd, just now */
 	char temp[ROOT_TEMP_MAX]; /* "" when there is none */
 	_Atomic uint16_t code;	  /* reason it will not be committed, 0 so far; sys was set before it */
 	uint16_t sys;
@@ -59,6 +60,7 @@ struct dest_file {
 	/* wire thread */
 	struct digest_sum sum;
 	uint64_t received; /* raw bytes, holes included */
+	uint64_t taken;	   /* the same without a map, when the order is free */
 	bool chunked;	   /* carried by chunks, not by a pack */
 	uint32_t ends;	   /* END frames that came */
 	bool closed;	   /* the last thing that came is an END: only what was asked for opens it again */
@@ -71,7 +73,8 @@ struct dest_file {
 	int base_fd;	    /* of an older version */
 	unsigned held;	    /* its share of the descriptors in dest.held */
 	bool lazy, fresh;   /* compare only, copy if something differs; something did */
-	uint64_t needs;	    /* chunks asked for after a keep failed */
+	uint64_t needs;	    /* chunks asked for after a keep failed, not here yet */
+	uint64_t asked;	    /* in all */
 	uint64_t have_next; /* first chunk no HAVE has told of yet */
 	struct dest_file *have_link, *active_link; /* queues of the wire thread */
 	uint64_t checkpoint_ms;			   /* of the last one, or of the first unrecorded chunk */
@@ -89,9 +92,11 @@ struct dest {
 	uint64_t seed;
 	mode_t umask; /* for streams, which have no mode of their own */
 	uint32_t chunk;
-	atomic_uint_fast64_t maps; /* chunks in all maps: bounds their memory */
-	atomic_uint_fast64_t held; /* descriptors of wanted files, kept from the offer on */
-	uint64_t held_max;	   /* beyond it a file is received whole, and without a journal */
+	atomic_uint_fast64_t maps;  /* chunks in all maps: bounds their memory */
+	atomic_uint_fast64_t held;  /* descriptors of wanted files, kept from the offer on */
+	uint64_t held_max;	    /* beyond it a file is received whole, and without a journal */
+	atomic_uint_fast64_t loose; /* descriptors of other temporary files */
+	uint64_t loose_max;	    /* beyond it each is closed after every write */
 	uint8_t compare;
 	uint16_t flags;
 	uint8_t session[16];

@@ -56,6 +56,7 @@ enum haul_rc engine_init(struct engine *e, const struct engine_setup *set)
 		.ring = cfg->ring,
 		.max_body = RECORD_BODY_MAX_BYTES,
 		.keep_until_durable = set->keep_until_durable,
+		.peer_is_source = set->ops->role == ROLE_RECEIVER,
 		/* until the first answer, this is the time to get one */
 		.reconnect_ms =
 			set->dial ? cfg->connect_ms : clock_earlier(cfg->connect_ms, cfg->reconnect_ms),

@@ -74,21 +74,20 @@ enum haul_rc haul_rc_from_status(unsigned status)
 	return HAUL_PROTOCOL;
 }
 
-const char *haul_reason_text(unsigned code)
+const char *haul_reason_text(unsigned code, int *sys)
 {
-	switch (code) {
-	case REASON_NAME:
-		return "not a name that a receiver accepts";
-	case REASON_ONE_ONLY:
+	if (code == REASON_ONE_ONLY)
 		return "not taken: the receiver takes one file or stream (-o, --to-cmd)";
-	default:
-		return haul_rc_text(haul_rc_from_reason(code));
-	}
+	enum haul_rc rc = haul_rc_from_reason(code);
+	if (rc != HAUL_POLICY || *sys != EINVAL)
+		return haul_rc_text(rc);
+	*sys = 0;
+	return "not a name that a receiver accepts";
 }
 
 enum haul_rc haul_rc_from_reason(unsigned code)
 {
-	if (code == REASON_NAME || code == REASON_ONE_ONLY)
+	if (code == REASON_ONE_ONLY)
 		return HAUL_POLICY;
 	enum haul_rc rc = haul_rc_from_status(code);
 	return rc == HAUL_OK || rc == HAUL_SIGNAL ? HAUL_PROTOCOL : rc;

@@ -26,11 +26,6 @@ static struct frame_verdict say_failed(enum haul_rc rc, int sys)
 	return (struct frame_verdict){PLAN_FAILED, (uint16_t)haul_rc_status(rc), (uint16_t)sys};
 }
 
-static struct frame_verdict say_refused(enum wire_reason why)
-{
-	return (struct frame_verdict){PLAN_FAILED, (uint16_t)why, 0};
-}
-
 static struct frame_verdict say_errno(int rc)
 {
 	return rc < 0 ? say_failed(haul_rc_from_errno(-rc), -rc) : say(PLAN_DONE);
@@ -176,7 +171,8 @@ static struct frame_verdict plan_single(struct dest *d, const struct frame_entry
 	bool first = !d->taken_single;
 	d->taken_single = true; /* by a directory, too: nothing of a tree is taken */
 	pthread_mutex_unlock(&d->mu);
-	return content && first ? plan_stream(d, d->only) : say_refused(REASON_ONE_ONLY);
+	return content && first ? plan_stream(d, d->only)
+				: (struct frame_verdict){PLAN_FAILED, REASON_ONE_ONLY, 0};
 }
 
 /* Directories and symlinks: what the rules about existing files leave alone; PLAN_SEND if they say nothing.
@@ -388,7 +384,7 @@ static struct frame_verdict decide(struct dest *d, const char *path, size_t len,
 		return plan_single(d, e);
 	/* the contents of a directory sent as SRC/. have no top entry, but its times come at the end */
 	if (root_name_refused(path, len))
-		return say_refused(REASON_NAME);
+		return say_failed(HAUL_POLICY, EINVAL);
 	if (e->target.n)
 		memcpy(target, e->target.p, e->target.n);
 	target[e->target.n] = '\0';

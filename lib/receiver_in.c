@@ -79,12 +79,19 @@ static bool in_order(struct receiver *r, struct dest_file *f, uint64_t offset, u
 	return true;
 }
 
+/* Without a map: what overlaps is found by the digest, but what never ends has none. */
+static bool taken_in(struct dest_file *f, uint64_t n)
+{
+	f->taken += n;
+	return f->taken / 4 <= f->size;
+}
+
 /* A file with a map takes each chunk once, whole, unless it asked for it again. Behind an END nothing else
  * comes: it would be written into a file that was found complete. */
 static bool chunk_may_come(struct dest_file *f, uint64_t offset, uint32_t n)
 {
 	if (!f->map.state)
-		return !f->closed;
+		return !f->closed && (f->stream || taken_in(f, n));
 	uint64_t i = offset / f->map.chunk;
 	if (offset % f->map.chunk || i >= f->map.count || n != chunk_map_length(&f->map, i))
 		return false;
@@ -125,6 +132,8 @@ static enum haul_rc on_hole(struct receiver *r, struct dest_job *job, struct spa
 	    !in_order(r, f, h->offset, h->length))
 		return receiver_violation(r, "HOLE in a file that is not wanted, or beyond its size",
 					  h->file);
+	if (!f->map.state && !taken_in(f, h->length))
+		return receiver_violation(r, "HOLE beyond what is missing", h->offset);
 	if (f->map.state && h->offset + h->length != f->map.size && h->length % f->map.chunk)
 		return receiver_violation(r, "HOLE that ends inside a chunk", h->length);
 	for (uint64_t at = h->offset; f->map.state && at < h->offset + h->length; at += f->map.chunk)
@@ -161,7 +170,7 @@ static enum haul_rc on_end(struct receiver *r, struct dest_job *job, struct span
 		return receiver_violation(r, "malformed END", body.n);
 	struct dest_file *f = receiving(r, job->end.file);
 	/* what was asked for may turn out to be unreadable: then only the END comes again */
-	if (!f || (f->closed && !f->needs))
+	if (!f || (f->closed && !f->needs) || f->ends > f->asked)
 		return receiver_violation(r, "END of a file that is not open", job->end.file);
 	f->closed = true;
 	job->end_number = ++f->ends;
@@ -198,13 +207,25 @@ static bool dropped(const struct receiver *r, uint8_t frame)
 	return r->stopped && frame != F_BEGIN && frame != F_FINISH;
 }
 
+/* What was under way when the sender was told comes still, and no more. */
+static enum haul_rc on_dropped(struct receiver *r, const struct link_event *ev)
+{
+	r->dropped_bytes += ev->cost;
+	if (r->dropped_bytes > 2 * r->cfg->window + DROPPED_MAX_BYTES)
+		return receiver_violation(r, "the sender goes on behind STOP", r->dropped_bytes);
+	return HAUL_OK;
+}
+
 static enum haul_rc sort_message(struct receiver *r, struct dest_job *job, const struct link_event *ev)
 {
 	struct span body = {buf_bytes(ev->body), ev->body->len};
 	job->kind = DEST_DROP;
 	check_quota(r, ev);
 	if (dropped(r, ev->frame))
-		return HAUL_OK;
+		return on_dropped(r, ev);
+	r->flushes = ev->frame == F_FLUSH ? r->flushes + 1 : 0;
+	if (r->flushes > FLUSHES_MAX)
+		return receiver_violation(r, "FLUSH after FLUSH, and nothing between", r->flushes);
 	switch (ev->frame) {
 	case F_BEGIN:
 		return on_begin(r, body);

@@ -148,6 +148,7 @@ static void ask_for(struct receiver *r, struct dest_file *f, uint64_t chunk)
 	}
 	f->map.state[chunk] = CHUNK_NEEDED;
 	f->needs++;
+	f->asked++;
 	size_t at = (r->need_head + r->need_count++) % NEEDS_MAX;
 	r->need[at].file = f->id;
 	r->need[at].chunk = chunk;

@@ -89,7 +89,9 @@ static void entry_failed(struct sender *s, struct source_file *f, uint16_t code,
 	s->refused += rc == HAUL_POLICY;
 	s->one_only |= code == REASON_ONE_ONLY;
 	s->busy += rc == HAUL_BUSY;
-	sender_count_failed(s, f, rc, sys, haul_reason_text(code));
+	int shown = sys;
+	const char *why = haul_reason_text(code, &shown);
+	sender_count_failed(s, f, rc, shown, why);
 	sender_close_entry(s, f);
 }
 
@@ -184,10 +186,12 @@ static enum haul_rc on_need(struct sender *s, struct span body)
 	if (!frame_get_need(body, &n))
 		return malformed(s, "malformed NEED", body.n);
 	f = sender_entry_of(s, n.file);
-	if (f && f->told && f->status != READ_OK)
-		return HAUL_OK; /* its END has said that it is not complete */
 	if (!f || f->listing || !source_file_need(f, (uint32_t)s->cfg->chunk, n.chunk))
-		return malformed(s, "NEED for a chunk that was not kept", n.chunk);
+		return malformed(s, "NEED for a chunk that was not kept, or once more", n.chunk);
+	if (f->told && f->status != READ_OK) {
+		f->need_count = 0;
+		return HAUL_OK; /* its END has said that it is not complete */
+	}
 	if (f->submitted && s->current != f) { /* its END is out, or about to be: another one follows */
 		f->submitted = f->told = false;
 		sender_make_ready(s, f);

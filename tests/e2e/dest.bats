@@ -182,6 +182,41 @@ load helpers
 	[ "$SENT" -eq 11 ]
 }
 
+@test "few descriptors on both sides, and no way to get more: everything arrives" {
+	local i n
+	mkdir -p src
+	for i in {1..8}; do
+		truncate -s 9000000 "src/large$i"
+		random_file "src/large$i.head" 10
+		dd if="src/large$i.head" of="src/large$i" conv=notrunc status=none
+	done
+	for i in {1..90}; do
+		mkdir "src/dir$i"
+		random_file "src/middle$i" 300000
+		echo "$i" >"src/dir$i/small"
+	done
+	for n in 64 32; do
+		rm -rf dst
+		start_recv_few "$n" dst
+		(ulimit -n "$n" && "$HAUL" send --chunk=1M src/. "$RECV_ADDR") 2>send.err
+		same_tree src dst
+		for i in {1..8}; do
+			printf %s "$n" | dd of="src/large$i" bs=1 seek=5000000 conv=notrunc status=none
+		done
+		(ulimit -n "$n" && "$HAUL" send src/. "$RECV_ADDR") 2>send.err
+		same_tree src dst
+		stop "$RECV_PID" 143
+		clean dst
+	done
+}
+
+# start_recv_few N ARGS...: start_recv with N descriptors, soft and hard
+start_recv_few() {
+	start_on recv recv.port bash -c 'ulimit -n "$1" && shift && exec "$0" recv --listen=127.0.0.1:0 --port-file=recv.port "$@"' \
+		"$HAUL" "$@"
+	RECV_PID=$PID RECV_ADDR=$ADDR
+}
+
 @test "DIR is made if only its last part is missing" {
 	mkdir src
 	echo x >src/x

@@ -813,6 +813,28 @@ static void send_pings(struct peer *p, const struct script *s)
 	peer_drain(p, ANSWER_MS);
 }
 
+/* One FLUSH after the other: movement, and nothing moves. */
+static void send_flushes(struct peer *p, const struct script *s)
+{
+	begin(p);
+	for (uint64_t i = 0; i < s->number && !p->closed; i++) {
+		PUT(p, flush, FLUSH);
+		if (i % 100 == 99)
+			peer_drain(p, 100);
+	}
+	peer_drain(p, ANSWER_MS);
+}
+
+/* The same five bytes, again and again. */
+static void send_same(struct peer *p, const struct script *s)
+{
+	begin(p);
+	if (wanted(p, 0, s->text, 5))
+		for (uint64_t i = 0; i < s->number && !p->closed; i++)
+			data(p, 0, 0, "hello", 5);
+	peer_drain(p, ANSWER_MS);
+}
+
 /* Files that are offered and never sent, with names as long as they may be. */
 static void send_offers(struct peer *p, const struct script *s)
 {
@@ -1072,6 +1094,8 @@ static const struct script sends[] = {
 	S("flood-credit", send_over_credit, "", 0, 0),
 	S("flood-bombs", send_bombs, "", 0, 600),
 	S("flood-pings", send_pings, "", 0, 200000),
+	S("flood-flushes", send_flushes, "", 0, 1000),
+	S("same-data", send_same, "same", 0, 100),
 	S("flood-offers", send_offers, "", 0, 1000000),
 	S("flood-directories", send_offers, "", DIR_END_ENTRY, 20000),
 	S("flood-large", send_large_offers, "", LARGE, 3000),

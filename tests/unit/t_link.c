@@ -1196,6 +1196,11 @@ static void a_slow_producer_owes_nothing(void **state)
 {
 	(void)state;
 	struct rig *r = start_short(1000);
+	/* who has no producer has no excuse */
+	link_owed(&r->l, true, r->now);
+	peer_ping(r, F_PING, 1);
+	assert_clock(r, LINK_CLOCK_IDLE, r->now + 5000);
+	r->l.cfg.peer_is_source = true;
 	link_owed(&r->l, true, r->now);
 	r->now += 4000;
 	peer_ping(r, F_PING, 1);
