@@ -326,6 +326,78 @@ static void what_is_no_name(void **state)
 	assert_int_equal(root_state_open(root, "a", O_RDWR | O_CREAT), -EEXIST);
 }
 
+/* ---- final names where the file system knows little ---- */
+
+static void without_links(void)
+{
+	fail_calls("linkat", 0, 1, EPERM);
+}
+
+static void remove_it(void)
+{
+	assert_int_equal(unlink("dst/f"), 0);
+}
+
+static void assert_content(const char *path, const char *text)
+{
+	char got[16] = "";
+	assert_true(get_file(path, got, sizeof got - 1) >= 0);
+	assert_string_equal(got, text);
+}
+
+/* Commits "new" to f, which is "old" if it is there. */
+static int commit_over(bool there, bool noreplace, bool keep, const char *call, int sys, void (*then)(void))
+{
+	unlink("dst/f");
+	unlink("dst/f~");
+	unlink("dst/.haul/t-1.part");
+	if (there)
+		with_file();
+	with_temp();
+	fail_calls(call, 0, 1, sys);
+	failing.before = then;
+	int rc = root_commit(root, "t", temp, "f", noreplace, keep);
+	assert_true(all_failed());
+	assert_int_equal(access("dst/.haul/t-1.part", F_OK), rc == 0 ? -1 : 0);
+	if (rc == 0)
+		assert_content("dst/f", "new");
+	else if (there)
+		assert_content("dst/f", "old");
+	return rc;
+}
+
+static void poor_file_systems(void **state)
+{
+	(void)state;
+	/* no RENAME_NOREPLACE; then no hard links either */
+	assert_int_equal(commit_over(false, true, false, "renameat2", EINVAL, NULL), 0);
+	assert_int_equal(commit_over(true, true, false, "renameat2", ENOSYS, NULL), -EEXIST);
+	assert_int_equal(commit_over(true, false, false, "renameat2", EINVAL, NULL), 0);
+	assert_int_equal(commit_over(false, true, false, "renameat2", EINVAL, without_links), 0);
+	assert_int_equal(commit_over(true, true, false, "renameat2", EINVAL, without_links), -EEXIST);
+	assert_int_equal(commit_over(false, false, false, "renameat2", EIO, NULL), -EIO);
+	/* it is removed between being seen and being looked at, or cannot be looked at */
+	assert_int_equal(commit_over(true, false, false, "fstatat", ENOENT, remove_it), 0);
+	assert_int_equal(commit_over(true, false, false, "fstatat", EIO, NULL), -EIO);
+	assert_int_equal(commit_over(true, false, false, "renameat", EIO, NULL), -EIO);
+}
+
+static void backups(void **state)
+{
+	static const int unknown[] = {EPERM, EOPNOTSUPP, EMLINK, ENOSYS};
+	(void)state;
+	for (size_t i = 0; i < COUNT(unknown); i++) {
+		assert_int_equal(commit_over(true, false, true, "linkat", unknown[i], NULL), 0);
+		assert_content("dst/f~", "old");
+	}
+	assert_int_equal(commit_over(true, false, true, "linkat", EIO, NULL), -EIO);
+	assert_int_equal(access("dst/f~", F_OK), -1);
+	/* what is in the way of the backup stays, and so does the file */
+	assert_int_equal(mkdir("dst/f~", 0700), 0);
+	assert_int_equal(commit_over(true, false, true, "linkat", EPERM, NULL), -EISDIR);
+	assert_int_equal(rmdir("dst/f~"), 0);
+}
+
 /* ---- opening the root itself ---- */
 
 static void opening_fails(void **state)
@@ -373,6 +445,8 @@ int main(void)
 		TEST(closed_directories),
 		TEST(closed_directories_of_old),
 		TEST(what_is_no_name),
+		TEST(poor_file_systems),
+		TEST(backups),
 		TEST(opening_fails),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
