@@ -15,6 +15,7 @@
 #include "lib/auth.h"
 #include "lib/clock.h"
 #include "lib/handoff.h"
+#include "lib/holder.h"
 #include "lib/sandbox.h"
 #include "lib/single.h"
 #include "lib/strangers.h"
@@ -287,7 +288,8 @@ static void reap(struct server *s)
 			if (s->child[i].pid != pid)
 				continue;
 			close(s->child[i].socket);
-			if (WIFEXITED(status) && WEXITSTATUS(status) == haul_rc_status(HAUL_BUSY))
+			bool ended = WIFSIGNALED(status) && WTERMSIG(status) == HOLDER_END_SIGNAL;
+			if (ended || (WIFEXITED(status) && WEXITSTATUS(status) == haul_rc_status(HAUL_BUSY)))
 				remember_superseded(s, s->child[i].id);
 			s->child[i] = (struct child){0};
 			s->children--;
