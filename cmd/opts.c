@@ -201,6 +201,8 @@ static enum haul_rc check_send_operands(struct parse *p)
 			return is_address(o->peer)
 				       ? WRONG(p, o->peer, "SRC is missing: haul send SRC... DEST")
 				       : WRONG(p, o->peer, "DEST is missing: haul send SRC... DEST");
+		if (!is_address(o->peer) && is_address(o->operands[0]) && access(o->operands[0], F_OK) != 0)
+			return WRONG(p, o->operands[0], "DEST comes last: haul send SRC... DEST");
 		if (!is_address(o->peer))
 			return WRONG(
 				p, o->peer,
@@ -269,6 +271,8 @@ static enum haul_rc check_recv(struct parse *p)
 		return WRONG(p, NULL, "DIR is the empty string");
 	if (o->dir && strcmp(o->dir, "-") == 0)
 		return WRONG(p, "-", "not a DIR: standard output is --output=-");
+	if (o->dir && o->peer && is_address(o->dir) && !is_address(o->peer))
+		return WRONG(p, o->dir, "FROM comes before DIR: haul recv [FROM] DIR");
 	if (o->dir && is_address(o->dir))
 		return WRONG(p, o->dir,
 			     "looks like FROM, then DIR is missing (a directory of that name: ./%s)", o->dir);
@@ -279,6 +283,9 @@ static enum haul_rc check_recv(struct parse *p)
 				      "exec:CMD");
 	if (o->peer && o->cfg.only_from.count)
 		return WRONG(p, "--recv-only-from", "is for listening, but %s is dialled", o->peer);
+	if (o->cfg.output && strcmp(o->cfg.output, "-") == 0 && o->cfg.listen &&
+	    strcmp(o->cfg.listen, "stdio:") == 0)
+		return WRONG(p, "--output", "standard output carries the connection already");
 	if (o->peer && o->cfg.listen)
 		return WRONG(p, o->peer, "FROM cannot be given together with %s",
 			     o->given[OPTION_stdio] ? "--stdio" : "--listen");

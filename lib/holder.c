@@ -97,6 +97,18 @@ static bool find_claim(struct root *root, const char *name, struct claim *c)
 	return false;
 }
 
+/* A stopped process takes the signal when it is continued, before it does anything else. What does not even
+ * hear that is killed. */
+static bool end_holder(int pidfd)
+{
+	syscall(SYS_pidfd_send_signal, pidfd, HOLDER_END_SIGNAL, NULL, 0);
+	syscall(SYS_pidfd_send_signal, pidfd, SIGCONT, NULL, 0);
+	if (wait_gone(pidfd, DIE_MS))
+		return true;
+	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	return wait_gone(pidfd, DIE_MS);
+}
+
 /* True when the holder is gone. */
 static bool challenge(struct root *root, const char *name)
 {
@@ -121,10 +133,8 @@ static bool challenge(struct root *root, const char *name)
 		proved = c.proved_ms >= asked;
 		heard = c.asking_ms > heard ? c.asking_ms : heard;
 	}
-	if (!gone && !proved) {
-		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-		gone = wait_gone(pidfd, DIE_MS);
-	}
+	if (!gone && !proved)
+		gone = end_holder(pidfd);
 	close(pidfd);
 	return gone;
 }

@@ -10,9 +10,13 @@
 #ifndef HAUL_LIB_HOLDER_H
 #define HAUL_LIB_HOLDER_H
 
+#include <signal.h>
 #include <stdbool.h>
 
 #include "lib/root.h"
+
+/* What a frozen holder is ended with: its parent sees by that why it died, and that its sender has lost. */
+#define HOLDER_END_SIGNAL SIGVTALRM
 
 /* How long a challenged session may take to hear from its sender, from the last byte that came of it on, and in
  * all; how often it says meanwhile that it is at it. */

@@ -2,6 +2,7 @@
 #include "lib/serve_impl.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/auth.h"
+#include "lib/holder.h"
 
 void serve_notice(struct server *s, const char *text)
 {
@@ -238,7 +240,8 @@ void serve_reap(struct server *s)
 			if (s->child[i].pid != pid)
 				continue;
 			close(s->child[i].socket);
-			if (WIFEXITED(status) && WEXITSTATUS(status) == haul_rc_status(HAUL_BUSY))
+			bool ended = WIFSIGNALED(status) && WTERMSIG(status) == HOLDER_END_SIGNAL;
+			if (ended || (WIFEXITED(status) && WEXITSTATUS(status) == haul_rc_status(HAUL_BUSY)))
 				remember_superseded(s, s->child[i].id);
 			s->child[i] = (struct child){0};
 			s->children--;

@@ -32,6 +32,9 @@ refused() {
 	refused 1 empty recv ''
 	refused 1 'once' send - - localhost:1
 	refused 1 'DIR' recv localhost:1
+	refused 1 'localhost:1: DEST comes last' send localhost:1 a
+	refused 1 'localhost:1: FROM comes before DIR' recv dst localhost:1
+	refused 1 'standard output carries the connection' recv --stdio -o -
 }
 
 @test "values that make no sense" {

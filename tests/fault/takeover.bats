@@ -119,3 +119,20 @@ rerun() {
 	same_bytes old/f dst/f
 	clean dst
 }
+
+@test "the receiver's process of an older version is frozen and ended for a newer one: its sender, back, changes nothing" {
+	begin 6M
+	local session
+	session=$(pgrep -P "$RECV_PID")
+	kill -STOP "$session"
+	random_file new/f $((SIZE + 12345))
+	rerun new/f
+	await gone "$session"
+	touch -r dst/f stamp
+	# it was alive all the time, and hears that it has lost
+	reap "$TWIN" 75
+	one_line twin.err superseded
+	same_bytes new/f dst/f
+	[ ! dst/f -nt stamp ]
+	clean dst
+}
