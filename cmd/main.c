@@ -10,6 +10,7 @@
  *   key keyopts  making and showing keys; the options that name them
  *   coded        codes, shown and asked for
  *   opts setters the option table (opts.def), its parser, a setter for each kind of option
+ *   filteropts   the options that say what to send, and the files they name
  *   words        splitting and comparing words
  *   help         help texts, generated from the tables
  *   complete     shell completions and the OPTIONS of the man page, generated likewise
@@ -27,7 +28,8 @@
  *   scan source stream_in        sending stages: walk, read and pack, standard input or a producer
  *   plan dest dest_work dest_impl commit sink    receiving: compare; verify, write; sync, rename; a consumer
  *   pool blocks          ordered stages of workers; memory for chunks
- *   walk operand names stamp     sources to entries: how a SRC is spelt; is a file still the same
+ *   walk walk_start walk_impl operand names stamp    sources to entries: how a SRC is spelt; is a file the same
+ *   filter glob          rules of what to leave out; one pattern with wildcards
  *   partial journal holder boot  large files across runs: the bytes, what is known, whose they are, since when
  *   inventory sweep      what lies in the state directory; what nobody wants any more
  *   root dircache place  the destination: all paths beneath it; open directories; final names

@@ -13,6 +13,7 @@
 #include "cmd/keyopts.h"
 #include "cmd/words.h"
 #include "lib/auth.h"
+#include "lib/filter.h"
 
 #define CHUNK_MIN	 (UINT64_C(4) << 10)
 #define CHUNK_MAX	 (UINT64_C(4) << 20)
@@ -192,7 +193,7 @@ static enum haul_rc set_defaults(struct parse *p)
 			return p->err->rc;
 	}
 	cfg->jobs = default_jobs();
-	cfg->stream_size = cfg->quota = SIZE_UNSET;
+	cfg->stream_size = cfg->quota = cfg->max_size = SIZE_UNSET;
 	const char *rsh = getenv("HAUL_RSH");
 	if (rsh && *rsh)
 		cfg->rsh = rsh;
@@ -260,6 +261,8 @@ static enum haul_rc check_send(struct parse *p)
 		return WRONG(p, "--existing", "together with --ignore-existing nothing would be sent");
 	if (cfg->checksum && cfg->size_only)
 		return WRONG(p, "--size-only", "contradicts --checksum");
+	if (cfg->min_size > cfg->max_size)
+		return WRONG(p, "--min-size", "is larger than --max-size: nothing would be sent");
 	return HAUL_OK;
 }
 
@@ -354,6 +357,8 @@ void opts_free(struct options *o)
 {
 	auth_free(o->cfg.auth);
 	keys_free(o->cfg.keys);
+	filter_free(o->filter);
+	free(o->rules);
 	free(o->operands);
 	free(o->word);
 	free(o->words);

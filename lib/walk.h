@@ -40,7 +40,10 @@ struct walk;
  * arrives under its own name, `SRC/.` and `/` give their contents, `..` arrives under the name it really has;
  * a trailing slash changes nothing, but follows a symlink). A SRC that is a symlink is treated as links says.
  * The top directory `.haul` of a source is skipped silently. Relative ones are looked up below cfg->chdir_to
- * if that is set; it is opened here (HAUL_NO_SOURCE). No source is read yet. */
+ * if that is set; it is opened here (HAUL_NO_SOURCE). No source is read yet.
+ *
+ * What cfg's filters leave out is no entry, and no problem either; that goes for a SRC, too, but not for the top
+ * of `SRC/.`. A directory that is left out is not entered. cfg->filter is borrowed until walk_free. */
 enum haul_rc walk_new(const struct haul_config *cfg, const char *const *sources, size_t count,
 		      struct walk **out, struct haul_err *err);
 void walk_free(struct walk *walk);
@@ -62,6 +65,10 @@ int walk_source_fd(const struct walk *walk, unsigned source);
 
 /* True when none of the sources could be read (exit 3). Valid after WALK_END. */
 bool walk_nothing_readable(const struct walk *walk);
+
+/* True when cfg's filters left something out: what was walked is not all there is. (links=skip is no filter.) Valid
+ * after WALK_END. */
+bool walk_filtered(const struct walk *walk);
 
 /* Opens the regular file an entry came from: beneath its source, no symlink followed (unless links=follow),
  * O_NONBLOCK, checked S_ISREG. fd with *now filled, or -errno (-ENOENT vanished, -ESTALE no longer a regular

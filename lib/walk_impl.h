@@ -1,0 +1,83 @@
+/* What the files of the walk share, and nobody else sees. */
+#ifndef HAUL_LIB_WALK_IMPL_H
+#define HAUL_LIB_WALK_IMPL_H
+
+#include "lib/walk.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+
+#include "lib/beneath.h"
+#include "lib/filter.h"
+#include "lib/names.h"
+
+#define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+#define PATH_ROOM (ROOT_PATH_MAX + NAME_MAX + 2)
+
+/* What the steps of walk_next return besides an enum walk_result. */
+enum { WALK_AGAIN = -1 };
+
+struct level {
+	int fd;	      /* -1: not opened yet, closed to bound their number, or not readable */
+	bool started; /* opened once, or failed to */
+	bool silent;  /* the top of `SRC/.`: no entry of its own */
+	size_t path_len;
+	struct entry dir;
+	struct names names; /* its buffer is kept for the next directory at this depth */
+};
+
+struct base {
+	char *dir; /* NULL: belongs to one source only */
+	int fd;
+};
+
+struct source {
+	const char *text; /* as the user gave it */
+	int fd;		  /* its base's */
+	size_t skip;	  /* entry path + skip is the path below fd */
+};
+
+struct walk {
+	enum links_mode links;
+	const struct filter *filter; /* NULL: nothing is left out by name */
+	uint64_t min_size, max_size; /* of regular files */
+	bool one_file_system;
+	bool filtered; /* something was left out */
+	int cwd;       /* of relative sources; AT_FDCWD unless -C */
+	char *chdir_to;
+	struct source *sources;
+	size_t count, next, readable;
+	struct base *bases;
+	size_t base_count;
+
+	struct level levels[ROOT_DEPTH_MAX + 1];
+	size_t depth;
+	size_t path_len;
+	char path[PATH_ROOM];
+	char target[PATH_MAX];
+};
+
+struct source *walk_source_now(struct walk *w);
+int walk_dir_flags(const struct walk *w);
+void walk_path_cut(struct walk *w, size_t len);
+/* False when it does not even fit the buffer; whether the receiver would take it is asked separately. */
+bool walk_path_append(struct walk *w, const char *name);
+
+int walk_entry_fill(struct walk *w, struct entry *out, enum entry_type type, const struct stat *st);
+int walk_level_push(struct walk *w, const struct entry *dir, int fd, bool silent);
+/* An entry, a problem, or WALK_AGAIN if it is left out. w->path names it already; dirfd and name reach it. */
+int walk_visit(struct walk *w, int dirfd, const char *name, struct stat *st, struct entry *out,
+	       struct haul_err *problem);
+/* Is what w->path names left out by the filters? */
+bool walk_leaves_out(struct walk *w, bool is_dir);
+
+/* Subjects are spelt from what the user typed: SRC, then the path below it. WALK_PROBLEM. */
+__attribute__((format(printf, 5, 6))) int walk_problem(struct walk *w, struct haul_err *problem,
+						       enum haul_rc rc, int sys, const char *fmt, ...);
+int walk_problem_errno(struct walk *w, struct haul_err *problem, int sys, const char *what);
+
+/* The next source (walk_start.c), WALK_END after the last one. */
+int walk_start(struct walk *w, struct entry *out, struct haul_err *problem);
+
+#endif
