@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "lib/filter.h"
+#include "lib/listing.h"
 #include "lib/units.h"
 
 #define RULES_BYTES_MAX (UINT64_C(16) << 20)
@@ -91,29 +92,48 @@ static enum haul_rc load_rules(struct options *o, struct haul_err *err)
 	return HAUL_OK;
 }
 
+static enum haul_rc load_listing(struct options *o, struct haul_err *err)
+{
+	struct text text;
+	if (read_file(o->cfg.files_from, LISTING_BYTES_MAX, &text, err) ||
+	    listing_new(text.p, text.len, o->cfg.from0, o->cfg.files_from, &o->listing, err))
+		return err->rc;
+	o->cfg.names = o->listing;
+	return HAUL_OK;
+}
+
 /* Standard input can be read once: as a SRC, a list, or for the conversation. */
+static enum haul_rc take_standard_input(const char **taken, const char *option, const char *file,
+					struct haul_err *err)
+{
+	if (!file || strcmp(file, "-") != 0)
+		return HAUL_OK;
+	if (*taken)
+		return haul_fail(err, HAUL_USAGE, 0, option, "standard input is taken by %s already", *taken);
+	*taken = option;
+	return HAUL_OK;
+}
+
 static enum haul_rc check_standard_input(const struct options *o, struct haul_err *err)
 {
 	const char *taken = o->peer && strcmp(o->peer, "stdio:") == 0 ? o->peer : NULL;
 	if (o->cfg.listen && strcmp(o->cfg.listen, "stdio:") == 0)
 		taken = "--listen";
 	for (size_t i = 0; i < o->source_count; i++)
-		if (strcmp(o->operands[i], "-") == 0)
-			taken = "the SRC";
-	for (size_t i = 0; i < o->rule_count; i++) {
-		if (o->rules[i].id != OPTION_exclude_from || strcmp(o->rules[i].value, "-") != 0)
-			continue;
-		if (taken)
-			return haul_fail(err, HAUL_USAGE, 0, "--exclude-from",
-					 "standard input is read for %s already", taken);
-		taken = "--exclude-from";
-	}
+		taken = strcmp(o->operands[i], "-") == 0 ? "the SRC" : taken;
+	if (take_standard_input(&taken, "--files-from", o->cfg.files_from, err))
+		return err->rc;
+	for (size_t i = 0; i < o->rule_count; i++)
+		if (o->rules[i].id == OPTION_exclude_from &&
+		    take_standard_input(&taken, "--exclude-from", o->rules[i].value, err))
+			return err->rc;
 	return HAUL_OK;
 }
 
 enum haul_rc filteropts_load(struct options *o, struct haul_err *err)
 {
-	if (check_standard_input(o, err) || (o->rule_count && load_rules(o, err)))
+	if (check_standard_input(o, err) || (o->rule_count && load_rules(o, err)) ||
+	    (o->cfg.files_from && load_listing(o, err)))
 		return err->rc;
 	return HAUL_OK;
 }

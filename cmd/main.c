@@ -28,8 +28,9 @@
  *   scan source stream_in        sending stages: walk, read and pack, standard input or a producer
  *   plan dest dest_work dest_impl commit sink    receiving: compare; verify, write; sync, rename; a consumer
  *   pool blocks          ordered stages of workers; memory for chunks
- *   walk walk_start walk_impl operand names stamp    sources to entries: how a SRC is spelt; is a file the same
- *   filter glob          rules of what to leave out; one pattern with wildcards
+ *   walk walk_start walk_list walk_impl    sources to entries: the tree, where it begins, along a list of names
+ *   operand names stamp  how a SRC is spelt; what a directory holds; is a file still the same
+ *   filter glob listing  rules of what to leave out; one pattern with wildcards; names to take
  *   partial journal holder boot  large files across runs: the bytes, what is known, whose they are, since when
  *   inventory sweep      what lies in the state directory; what nobody wants any more
  *   root dircache place  the destination: all paths beneath it; open directories; final names

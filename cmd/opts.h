@@ -81,8 +81,9 @@ struct options {
 	const char *dir;	  /* DIR of recv or status; NULL with -o and --to-cmd */
 	struct rule_given *rules; /* HAUL_OPTIONS first, then argv */
 	size_t rule_count;
-	struct filter *filter; /* what cfg.filter is; cmd/filteropts makes it */
-	char *words;	       /* HAUL_OPTIONS, split in place */
+	struct filter *filter; /* what cfg.filter and cfg.names are; cmd/filteropts makes them */
+	struct listing *listing;
+	char *words; /* HAUL_OPTIONS, split in place */
 	char **word;
 };
 

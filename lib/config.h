@@ -24,6 +24,7 @@ enum progress_mode { PROGRESS_AUTO, PROGRESS_TTY, PROGRESS_PLAIN, PROGRESS_OFF }
 
 struct auth;
 struct filter;
+struct listing;
 struct haul_keys;
 
 struct haul_config {
@@ -56,6 +57,7 @@ struct haul_config {
 	const char *from_cmd;
 	const char *chdir_to; /* -C DIR: where relative SRCs are looked up */
 	const char *files_from;
+	const struct listing *names; /* what it lists, below the one SRC; NULL without */
 	bool from0;		     /* names and patterns in files end at a NUL byte */
 	const struct filter *filter; /* made of --exclude and its like; NULL without */
 	uint64_t min_size, max_size; /* of regular files; max_size: SIZE_UNSET if none */

@@ -30,6 +30,7 @@ enum haul_rc walk_new(const struct haul_config *cfg, const char *const *sources,
 	w->min_size = cfg->min_size;
 	w->max_size = cfg->max_size;
 	w->one_file_system = cfg->one_file_system;
+	w->names = cfg->names;
 	w->cwd = AT_FDCWD;
 	w->count = count;
 	w->sources = calloc(count + 1, sizeof *w->sources);
@@ -148,6 +149,7 @@ static void level_abandon(struct level *lv)
 {
 	lv->started = lv->names.all = true;
 	lv->names.pos = lv->names.used = 0;
+	lv->name = lv->name_end;
 }
 
 /* Closes the highest open level once there are too many below it. Its remaining names are read first: a
@@ -196,18 +198,25 @@ static int level_pop(struct walk *w, struct level *lv, struct entry *out)
 	return WALK_ENTRY;
 }
 
+/* One whose names are known is only searched. */
+static int level_flags(const struct level *lv)
+{
+	return lv->listed ? O_PATH : 0;
+}
+
 static int level_open(struct walk *w, struct level *lv)
 {
 	const struct level *up = lv - 1;
 	lv->started = true;
-	lv->fd = openat(up->fd, w->path + up->path_len + (up->path_len > 0), walk_dir_flags(w));
+	lv->fd = openat(up->fd, w->path + up->path_len + (up->path_len > 0),
+			walk_dir_flags(w) | level_flags(lv));
 	if (lv->fd < 0)
 		return -errno;
 	levels_bound(w);
 	return 0;
 }
 
-static int open_in_source(const struct walk *w, const struct source *src, const char *path, int flags)
+int walk_open_in_source(const struct walk *w, const struct source *src, const char *path, int flags)
 {
 	if (w->links != LINKS_FOLLOW)
 		return open_beneath(src->fd, path, flags);
@@ -219,7 +228,8 @@ static int open_in_source(const struct walk *w, const struct source *src, const 
 static int level_reopen(struct walk *w, struct level *lv)
 {
 	struct stamp now;
-	int fd = open_in_source(w, walk_source_now(w), path_below_source(w), DIR_FLAGS);
+	int fd =
+		walk_open_in_source(w, walk_source_now(w), path_below_source(w), DIR_FLAGS | level_flags(lv));
 	if (fd < 0)
 		return fd;
 	int rc = stamp_of_fd(fd, &now);
@@ -348,6 +358,14 @@ static int visit_child(struct walk *w, struct level *lv, const char *name, struc
 	return walk_visit(w, lv->fd, name, &st, out, problem);
 }
 
+/* Is there another child? *name of one that was read. */
+static int next_child(struct level *lv, const char **name)
+{
+	if (lv->listed)
+		return lv->name < lv->name_end;
+	return names_next(&lv->names, lv->fd, name);
+}
+
 static int step_level(struct walk *w, struct entry *out, struct haul_err *problem)
 {
 	struct level *lv = &w->levels[w->depth - 1];
@@ -355,17 +373,24 @@ static int step_level(struct walk *w, struct entry *out, struct haul_err *proble
 	int rc = lv->started ? 0 : level_open(w, lv);
 	const char *name = NULL;
 	if (rc == 0)
-		rc = names_next(&lv->names, lv->fd, &name);
+		rc = next_child(lv, &name);
 	if (rc == 0)
 		return level_pop(w, lv, out);
-	if (rc > 0 && (strcmp(name, ".") == 0 || strcmp(name, "..") == 0))
+	if (rc > 0 && name && (strcmp(name, ".") == 0 || strcmp(name, "..") == 0))
 		return WALK_AGAIN;
 	if (rc > 0 && lv->fd < 0)
 		rc = level_reopen(w, lv);
 	if (rc >= 0)
-		return visit_child(w, lv, name, out, problem);
+		return name ? visit_child(w, lv, name, out, problem) : walk_list_step(w, lv, out, problem);
 	level_abandon(lv);
 	return walk_problem_errno(w, problem, -rc, "cannot read the directory");
+}
+
+static int step(struct walk *w, struct entry *out, struct haul_err *problem)
+{
+	if (w->check < w->check_end)
+		return walk_list_check(w, problem);
+	return w->depth ? step_level(w, out, problem) : walk_start(w, out, problem);
 }
 
 enum walk_result walk_next(struct walk *w, struct entry *out, struct haul_err *problem)
@@ -373,7 +398,7 @@ enum walk_result walk_next(struct walk *w, struct entry *out, struct haul_err *p
 	int rc = WALK_AGAIN;
 	haul_err_clear(problem);
 	while (rc == WALK_AGAIN)
-		rc = w->depth ? step_level(w, out, problem) : walk_start(w, out, problem);
+		rc = step(w, out, problem);
 	if (rc == WALK_PROBLEM)
 		*out = (struct entry){
 			.path = w->path, .path_len = w->path_len, .source = (unsigned)(w->next - 1)};
@@ -399,7 +424,7 @@ int walk_open(const struct walk *w, unsigned source, const char *source_path, st
 {
 	if (walk_source_fd(w, source) < 0)
 		return -ENOENT;
-	int fd = open_in_source(w, &w->sources[source], source_path, FILE_FLAGS);
+	int fd = walk_open_in_source(w, &w->sources[source], source_path, FILE_FLAGS);
 	if (fd == -ELOOP || fd == -ENXIO)
 		return -ESTALE;
 	if (fd < 0)

@@ -24,6 +24,8 @@ struct level {
 	bool silent;  /* the top of `SRC/.`: no entry of its own */
 	size_t path_len;
 	struct entry dir;
+	bool listed; /* its children are names of the list, from name to name_end */
+	size_t name, name_end;
 	struct names names; /* its buffer is kept for the next directory at this depth */
 };
 
@@ -43,6 +45,9 @@ struct walk {
 	const struct filter *filter; /* NULL: nothing is left out by name */
 	uint64_t min_size, max_size; /* of regular files */
 	bool one_file_system;
+	const struct listing *names; /* NULL: everything */
+	size_t check, check_end;     /* names that were not visited: are they there? */
+	bool covered;
 	bool filtered; /* something was left out */
 	int cwd;       /* of relative sources; AT_FDCWD unless -C */
 	char *chdir_to;
@@ -76,6 +81,16 @@ bool walk_leaves_out(struct walk *w, bool is_dir);
 __attribute__((format(printf, 5, 6))) int walk_problem(struct walk *w, struct haul_err *problem,
 						       enum haul_rc rc, int sys, const char *fmt, ...);
 int walk_problem_errno(struct walk *w, struct haul_err *problem, int sys, const char *what);
+
+/* -errno for what lies behind a symbolic link, unless they are followed. */
+int walk_open_in_source(const struct walk *w, const struct source *src, const char *path, int flags);
+
+/* The only source was begun: its top level follows the list. */
+void walk_list_start(struct walk *w);
+/* The next child of a level that is listed and has one. */
+int walk_list_step(struct walk *w, struct level *lv, struct entry *out, struct haul_err *problem);
+/* The next name of w->check. */
+int walk_list_check(struct walk *w, struct haul_err *problem);
 
 /* The next source (walk_start.c), WALK_END after the last one. */
 int walk_start(struct walk *w, struct entry *out, struct haul_err *problem);

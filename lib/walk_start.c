@@ -131,6 +131,12 @@ int walk_start(struct walk *w, struct entry *out, struct haul_err *problem)
 	walk_path_cut(w, 0);
 	if (src->text[0] == '\0')
 		return source_problem(w, problem, ENOENT);
+	if (w->names) {
+		int made = start_own_base(w, "", out, problem);
+		if (w->depth)
+			walk_list_start(w);
+		return made;
+	}
 	struct operand op;
 	int rc = operand_parse(src->text, &op) ? start_spelled(w, &op, out, problem)
 					       : source_problem(w, problem, ENOMEM);

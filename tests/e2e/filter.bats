@@ -1,17 +1,19 @@
 # What is left out and what is taken: --exclude and its like, --max-size, -x.
+# shellcheck disable=SC2016 # $0 is for sh -c
 
 load helpers
 
 # grow DIR: names for patterns to tell apart
 grow() {
-	local dir file
+	local dir file files=(a b.o c.c foo foobar .hidden 'back\slash' '#hash' 'star*' 'q?' '[' ABC 'file 1' é)
 	local dirs=(. a a/b a/b/c b foo foo/bar bar/foo a/foo/bar cache src/cache .git src/.git 'two words' '[x]' 'x*y')
 	mkdir "$1"
 	(cd "$1" && mkdir -p "${dirs[@]}")
 	for dir in "${dirs[@]}"; do
-		for file in a b.o c.c foo foobar .hidden 'back\slash' '#hash' 'star*' 'q?' '[' 'ABC' 'file 1' é; do
+		for file in "${files[@]}"; do
 			[ -d "$1/$dir/$file" ] || echo "$dir/$file" >"$1/$dir/$file"
 		done
+		files=(a b.o foo)
 	done
 	mkdir -p "$1/empty/b.o" "$1/src/foo"
 	ln -s ../a "$1/src/link"
@@ -134,4 +136,166 @@ like_rsync() {
 	[ "$(names dst)" = "$(printf 'b f\nc f')" ]
 	HAUL_OPTIONS='--include=d --exclude-from rules' deliver 0 dst2 --exclude='*' src/.
 	[ "$(names dst2)" = "$(printf 'b f\nd f')" ]
+}
+
+@test "-x: a mount point below SRC arrives as an empty directory" {
+	local flag=
+	[ "$(id -u)" -eq 0 ] || flag=-r
+	mkdir -p src/mnt/deep src/dir
+	echo a >src/dir/a
+	start_recv --once dst
+	# shellcheck disable=SC2086
+	unshare -m $flag sh -c 'mount -t tmpfs -o size=1m none src/mnt && mkdir src/mnt/d && echo b >src/mnt/b &&
+		"$0" send --json=send.json -x src "$1"' "$HAUL" "$RECV_ADDR" 2>send.err
+	reap "$RECV_PID" 0
+	[ "$(names dst)" = "$(printf 'src d\nsrc/dir d\nsrc/dir/a f\nsrc/mnt d')" ]
+	empty send.err
+}
+
+# ---- --files-from
+
+# listed STATUS DIR ARGS...: deliver with --files-from, the list from the arguments after --
+listed() {
+	local status=$1 dir=$2 args=()
+	shift 2
+	while [ "$1" != -- ]; do
+		args+=("$1")
+		shift
+	done
+	shift
+	printf '%s\n' "$@" >list
+	deliver "$status" "$dir" --files-from=list "${args[@]}"
+}
+
+forest() {
+	mkdir -p src/a/b/c src/d/e src/x
+	touch src/{top,a/1,a/2,a/b/3,a/b/c/4,d/5,d/e/6,x/7,other}
+	touch -d 2001-02-03 src/a/b
+	chmod 750 src/a/b
+}
+
+@test "--files-from: the names with the directories that lead to them; a directory is taken whole" {
+	forest
+	listed 0 dst src -- a/b/3 d top
+	[ "$(names dst)" = "$(printf '%s\n' 'a d' 'a/b d' 'a/b/3 f' 'd d' 'd/5 f' 'd/e d' 'd/e/6 f' 'top f')" ]
+	[ "$(stat -c '%a %Y' dst/a/b)" = "$(stat -c '%a %Y' src/a/b)" ]
+	empty send.err
+	done_is send.json exit=0 files=4 entries=8
+}
+
+@test "--files-from takes what rsync takes" {
+	local n=0
+	forest
+	ln -s a src/link
+	while IFS= read -r line; do
+		rm -rf want
+		mkdir want
+		tr '|' '\n' <<<"$line" >list
+		rsync -a -r --files-from=list src want/
+		n=$((n + 1))
+		deliver 0 "dst$n" --files-from=list src
+		names want >want.names
+		names "dst$n" >got.names
+		diff want.names got.names || fail "not what rsync takes with $line"
+	done <<-'LISTS'
+		top
+		a/1|a/2
+		a/b/c/4|top|a/b/c/4|d/e
+		./a/1|/a/2|a//b/3|d/
+		a|a/b|a/b/3
+		a/b|a/1
+		link
+		.
+		/
+		|top|
+		x/7|x
+	LISTS
+}
+
+@test "--files-from: names that are missing are listed, 23; the rest arrives" {
+	forest
+	ln -s a src/link
+	listed 23 dst src -- top none a/none a/none/deep top/x d d/none link/1 ../src/top a/../top
+	[ "$(names dst)" = "$(printf '%s\n' 'a d' 'd d' 'd/5 f' 'd/e d' 'd/e/6 f' 'top f')" ]
+	[ "$(json_count send.json file '"state":"failed"')" -eq 8 ]
+	json_has send.json file '"path":"a/none/deep".*"errno":2'
+	json_has send.json file '"path":"top/x".*"errno":20'
+	json_has send.json file '"path":"d/none".*"errno":2'
+	json_has send.json file '"path":"link/1".*symbolic link'
+	json_has send.json file '"path":"../src/top".*component'
+	one_line send.err
+	done_is send.json exit=23 files=3 failed=8
+	printf 'none\na/none\n' >list
+	SENT=0
+	"$HAUL" send --files-from=list src 127.0.0.1:1 2>send.err || SENT=$?
+	[ "$SENT" -eq 3 ]
+	one_line send.err 'a/none.*No such file'
+}
+
+@test "--files-from: from standard input, with -0, without SRC, with -C, from a symlinked SRC" {
+	forest
+	printf 'new\nline' >$'src/new\nline'
+	ln -s src ln
+	start_recv dst
+	(cd src && find . -newer top -type f -print0 -o -name '*line' -print0 |
+		"$HAUL" send --files-from=- -0 "$RECV_ADDR/1")
+	[ -e $'dst/1/new\nline' ]
+	printf 'a/1\r\n' | "$HAUL" send --files-from=- -C src "$RECV_ADDR/2"
+	[ "$(names dst/2)" = "$(printf 'a d\na/1 f')" ]
+	echo a/1 | "$HAUL" send --files-from=- -C . ln "$RECV_ADDR/3"
+	[ "$(names dst/3)" = "$(printf 'a d\na/1 f')" ]
+	: | "$HAUL" send --files-from=- src "$RECV_ADDR/4"
+	[ -z "$(names dst/4)" ]
+}
+
+@test "--files-from and rules: both must take it" {
+	forest
+	listed 0 dst --exclude=b/ --exclude=5 --exclude='no*' src -- a/1 a/b/3 a/b/none d none
+	[ "$(names dst)" = "$(printf '%s\n' 'a d' 'a/1 f' 'd d' 'd/e d' 'd/e/6 f')" ]
+	empty send.err
+	listed 0 dst2 --exclude='*' src -- a/1 top none
+	[ -z "$(names dst2)" ]
+}
+
+@test "--files-from: a directory that may only be searched, and links that are followed" {
+	forest
+	ln -s a src/link
+	chmod 111 src/a
+	start_recv dst
+	# shellcheck disable=SC2086
+	printf 'a/b/3\nd/5\n' | $POWERLESS "$HAUL" send --files-from=- src "$RECV_ADDR/1"
+	chmod 755 src/a
+	[ -e dst/1/a/b/3 ]
+	printf 'link/1\n' | "$HAUL" send --links=follow --files-from=- src "$RECV_ADDR/2"
+	[ "$(names dst/2)" = "$(printf 'link d\nlink/1 f')" ]
+}
+
+@test "lists and rules that are refused" {
+	local want
+	mkdir src
+	printf 'a\0b' >nul
+	printf '%05000d\n' 0 >long
+	# status, regular expression, options
+	while IFS='|' read -r want why options; do
+		SENT=0
+		# shellcheck disable=SC2086
+		"$HAUL" send $options 127.0.0.1:1 </dev/null >send.out 2>send.err || SENT=$?
+		[ "$SENT" -eq "$want" ] || fail "$options: exit $SENT, want $want" "$(<send.err)"
+		one_line send.err "$why"
+		empty send.out
+	done <<-'TABLE'
+		11|none.*No such file|--exclude-from=none src
+		11|none.*No such file|--files-from=none src
+		1|nul.*NUL byte|--exclude-from=nul src
+		1|nul.*NUL byte|--files-from=nul src
+		1|long.*longer than 4096|--exclude-from=long src
+		1|long.*longer than 4096|--files-from=long src
+		1|one SRC at most|--files-from=long src src
+		1|from-cmd|--files-from=long --from-cmd=true
+		1|standard input|--files-from=- --exclude-from=- src
+		1|standard input|--files-from=long -
+		1|standard input|--exclude-from=- -
+		1|--min-size|--min-size=2 --max-size=1 src
+		1|empty|--exclude= src
+	TABLE
 }
