@@ -28,7 +28,8 @@
  *   scan source stream_in        sending stages: walk, read and pack, standard input or a producer
  *   plan dest dest_work dest_impl commit sink    receiving: compare; verify, write; sync, rename; a consumer
  *   pool blocks          ordered stages of workers; memory for chunks
- *   walk walk_start walk_list walk_impl    sources to entries: the tree, where it begins, along a list of names
+ *   walk walk_start walk_impl    sources to entries: the tree; where it begins; what the files of the walk share
+ *   walk_list walk_ignore        along a list of names; minding .gitignore
  *   operand names stamp  how a SRC is spelt; what a directory holds; is a file still the same
  *   filter glob listing  rules of what to leave out; one pattern with wildcards; names to take
  *   partial journal holder boot  large files across runs: the bytes, what is known, whose they are, since when

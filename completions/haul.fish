@@ -21,6 +21,7 @@ complete -c haul -n '__fish_seen_subcommand_from send' -l include -x -d 'take wh
 complete -c haul -n '__fish_seen_subcommand_from send' -l exclude-from -r -d 'excludes, one a line; + PATTERN includes'
 complete -c haul -n '__fish_seen_subcommand_from send' -l files-from -r -d 'send what FILE names below SRC, or . without one'
 complete -c haul -n '__fish_seen_subcommand_from send' -l from0 -s 0 -d 'what FILE lists ends at NUL bytes, not at lines'
+complete -c haul -n '__fish_seen_subcommand_from send' -l gitignore -d 'leave out what the .gitignore files in SRC say'
 complete -c haul -n '__fish_seen_subcommand_from send' -l max-size -x -d 'leave larger files out'
 complete -c haul -n '__fish_seen_subcommand_from send' -l min-size -x -d 'leave smaller files out'
 complete -c haul -n '__fish_seen_subcommand_from send' -l one-file-system -s x -d 'send mount points below SRC as empty directories'

@@ -125,6 +125,8 @@ bool filter_add_gitignore(struct filter *f, const char *text, size_t len)
 	const char *line, *end = text + len;
 	size_t n;
 	f->last_wins = true;
+	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) /* what some editors put in front of UTF-8 */
+		text += 3;
 	while (next_line(&text, end, '\n', &line, &n)) {
 		n = without_blanks(line, n);
 		bool take = n && *line == '!';

@@ -32,8 +32,8 @@ struct glob {
 	bool slash_first; /* `**` and a slash also match at the beginning */
 	bool slash_last;  /* of a directory: three stars after a slash match the directory, too */
 	size_t count, class_count;
-	struct token *tokens; /* never more than characters */
-	class_bits *classes;
+	struct token *tokens; /* behind the classes; never more than characters */
+	class_bits classes[];
 };
 
 /* ---- compiling ---- */
@@ -128,7 +128,7 @@ static const char *put_class(struct glob *g, const char *p, const char *end)
 	g->tokens[g->count - 1].class = (uint16_t)g->class_count;
 	const char *after = class_parse(g->classes[g->class_count++], p, end);
 	if (!after)
-		put(g, NEVER, 0);
+		g->tokens[g->count - 1].kind = NEVER;
 	return after ? after : end;
 }
 
@@ -138,7 +138,7 @@ static const char *put_git_stars(struct glob *g, const char *begin, const char *
 	const char *stars = p - 1;
 	while (stars > begin && stars[-1] == '*')
 		stars--;
-	bool whole = p - stars == 2 && (stars == begin || stars[-1] == '/') && (p == end || *p == '/');
+	bool whole = (stars == begin || stars[-1] == '/') && (p == end || *p == '/');
 	if (!whole) {
 		put(g, STAR, 0);
 		return p;
@@ -229,16 +229,11 @@ static const char *place_git(struct glob *g, const char *text, const char *end)
 
 struct glob *glob_new(enum glob_dialect dialect, const char *text, size_t len)
 {
-	struct glob *g = calloc(1, sizeof *g);
 	size_t classes = count_of(text, text + len, '[');
+	struct glob *g = calloc(1, sizeof *g + classes * sizeof *g->classes + len * sizeof *g->tokens);
 	if (!g)
 		return NULL;
-	g->tokens = calloc(len + 1, sizeof *g->tokens);
-	g->classes = calloc(classes + 1, sizeof *g->classes);
-	if (!g->tokens || !g->classes) {
-		glob_free(g);
-		return NULL;
-	}
+	g->tokens = (void *)(g->classes + classes);
 	g->dirs_only = len > 1 && text[len - 1] == '/';
 	const char *end = text + len - g->dirs_only;
 	if (len)
@@ -249,10 +244,6 @@ struct glob *glob_new(enum glob_dialect dialect, const char *text, size_t len)
 
 void glob_free(struct glob *g)
 {
-	if (!g)
-		return;
-	free(g->tokens);
-	free(g->classes);
 	free(g);
 }
 
@@ -263,7 +254,7 @@ void glob_free(struct glob *g)
 struct run {
 	const struct glob *g;
 	size_t low, high;
-	bool on[GLOB_TEXT_MAX + 2];
+	bool on[GLOB_TEXT_MAX + 1];
 };
 
 static void light(struct run *r, size_t at)
@@ -320,7 +311,7 @@ static bool run_match(const struct glob *g, const char *text, size_t len, bool i
 	struct run r;
 	r.g = g;
 	r.low = r.high = 0;
-	memset(r.on, 0, g->count + 2);
+	memset(r.on, 0, g->count + 1);
 	light(&r, 0);
 	spread(&r);
 	if (g->slash_first)

@@ -31,6 +31,7 @@ enum haul_rc walk_new(const struct haul_config *cfg, const char *const *sources,
 	w->max_size = cfg->max_size;
 	w->one_file_system = cfg->one_file_system;
 	w->names = cfg->names;
+	w->gitignore = cfg->gitignore;
 	w->cwd = AT_FDCWD;
 	w->count = count;
 	w->sources = calloc(count + 1, sizeof *w->sources);
@@ -59,6 +60,7 @@ void walk_free(struct walk *w)
 	for (size_t i = 0; i <= ROOT_DEPTH_MAX; i++) {
 		if (i < w->depth && w->levels[i].fd >= 0)
 			close(w->levels[i].fd);
+		walk_ignore_drop(w, &w->levels[i]);
 		free(w->levels[i].names.buf);
 	}
 	for (size_t i = 0; i < w->base_count; i++) {
@@ -190,6 +192,7 @@ static int level_pop(struct walk *w, struct level *lv, struct entry *out)
 {
 	if (lv->fd >= 0)
 		close(lv->fd);
+	walk_ignore_drop(w, lv);
 	w->depth--;
 	if (lv->silent)
 		return WALK_AGAIN;
@@ -292,7 +295,10 @@ static bool size_left_out(struct walk *w, const struct stat *st)
 
 bool walk_leaves_out(struct walk *w, bool is_dir)
 {
-	bool out = w->filter && filter_ask(w->filter, w->path, w->path_len, is_dir) == FILTER_LEAVE;
+	enum verdict v = w->filter ? filter_ask(w->filter, w->path, w->path_len, is_dir) : FILTER_NONE;
+	if (v == FILTER_NONE && w->gitignore)
+		v = walk_ignore_ask(w, is_dir);
+	bool out = v == FILTER_LEAVE;
 	w->filtered |= out;
 	return out;
 }
@@ -358,32 +364,42 @@ static int visit_child(struct walk *w, struct level *lv, const char *name, struc
 	return walk_visit(w, lv->fd, name, &st, out, problem);
 }
 
-/* Is there another child? *name of one that was read. */
-static int next_child(struct level *lv, const char **name)
+static bool is_dots(const char *name)
 {
-	if (lv->listed)
+	return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
+}
+
+/* 1 with another child, *name if it was read and not listed; 0 at the end, -errno. *what could not be done. */
+static int next_child(struct walk *w, struct level *lv, const char **name, const char **what)
+{
+	int rc = lv->started ? 0 : level_open(w, lv);
+	*name = NULL;
+	*what = "cannot read the directory";
+	if (rc == 0 && w->gitignore && !lv->ignore_read && lv->fd >= 0 && (rc = walk_ignore_load(w, lv)) != 0)
+		*what = "its .gitignore cannot be read, so nothing in it is sent";
+	if (rc == 0 && lv->listed)
 		return lv->name < lv->name_end;
-	return names_next(&lv->names, lv->fd, name);
+	if (rc == 0)
+		do
+			rc = names_next(&lv->names, lv->fd, name);
+		while (rc > 0 && is_dots(*name));
+	return rc;
 }
 
 static int step_level(struct walk *w, struct entry *out, struct haul_err *problem)
 {
 	struct level *lv = &w->levels[w->depth - 1];
+	const char *name, *what;
 	walk_path_cut(w, lv->path_len);
-	int rc = lv->started ? 0 : level_open(w, lv);
-	const char *name = NULL;
-	if (rc == 0)
-		rc = next_child(lv, &name);
+	int rc = next_child(w, lv, &name, &what);
 	if (rc == 0)
 		return level_pop(w, lv, out);
-	if (rc > 0 && name && (strcmp(name, ".") == 0 || strcmp(name, "..") == 0))
-		return WALK_AGAIN;
 	if (rc > 0 && lv->fd < 0)
 		rc = level_reopen(w, lv);
 	if (rc >= 0)
 		return name ? visit_child(w, lv, name, out, problem) : walk_list_step(w, lv, out, problem);
 	level_abandon(lv);
-	return walk_problem_errno(w, problem, -rc, "cannot read the directory");
+	return walk_problem_errno(w, problem, -rc, what);
 }
 
 static int step(struct walk *w, struct entry *out, struct haul_err *problem)

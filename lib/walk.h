@@ -43,7 +43,8 @@ struct walk;
  * if that is set; it is opened here (HAUL_NO_SOURCE). No source is read yet.
  *
  * What cfg's filters leave out is no entry, and no problem either; that goes for a SRC, too, but not for the top
- * of `SRC/.`. A directory that is left out is not entered.
+ * of `SRC/.`. A directory that is left out is not entered; with cfg->gitignore nothing is sent of one whose
+ * .gitignore cannot be read (HAUL_IO).
  *
  * With cfg->names there is one SRC, a directory, and only what it lists is sent, as from `SRC/.`: directories that
  * lead to a name as well, a directory that is named with all in it. A name that is missing is HAUL_NO_SOURCE.
@@ -55,7 +56,8 @@ void walk_free(struct walk *walk);
 
 /* WALK_ENTRY: *out is filled. WALK_PROBLEM: *problem tells of one path that cannot be sent, out->path is what
  * the receiver would have called it ("" if nothing); the walk goes on. problem->rc says what kind:
- *   HAUL_NO_SOURCE  a SRC itself, or a name of the list (sys may be ENOENT: a missing operand, not something that vanished)
+ *   HAUL_NO_SOURCE  a SRC itself, or a name of the list (sys may be ENOENT: missing, not something that
+ *                   vanished)
  *   HAUL_CHANGED    vanished since its directory was read, sys is ENOENT
  *   HAUL_IO         anything else: unreadable directory, special file (sys 0), name the receiver refuses (sys
  * 0) An unreadable directory below a SRC is an ENTRY_DIR, then the problem, then its ENTRY_DIR_END; an

@@ -26,6 +26,9 @@ struct level {
 	struct entry dir;
 	bool listed; /* its children are names of the list, from name to name_end */
 	size_t name, name_end;
+	bool ignore_read;
+	struct filter *ignore; /* its .gitignore; NULL without one */
+	size_t ignore_bytes;
 	struct names names; /* its buffer is kept for the next directory at this depth */
 };
 
@@ -45,6 +48,8 @@ struct walk {
 	const struct filter *filter; /* NULL: nothing is left out by name */
 	uint64_t min_size, max_size; /* of regular files */
 	bool one_file_system;
+	bool gitignore;
+	size_t ignore_bytes;	     /* of all levels */
 	const struct listing *names; /* NULL: everything */
 	size_t check, check_end;     /* names that were not visited: are they there? */
 	bool covered;
@@ -84,6 +89,12 @@ int walk_problem_errno(struct walk *w, struct haul_err *problem, int sys, const 
 
 /* -errno for what lies behind a symbolic link, unless they are followed. */
 int walk_open_in_source(const struct walk *w, const struct source *src, const char *path, int flags);
+
+/* Reads the .gitignore of an open level, if it has one. 0 or -errno. */
+int walk_ignore_load(struct walk *w, struct level *lv);
+void walk_ignore_drop(struct walk *w, struct level *lv);
+/* What those of the levels say about what w->path names, which lies below them. */
+enum verdict walk_ignore_ask(const struct walk *w, bool is_dir);
 
 /* The only source was begun: its top level follows the list. */
 void walk_list_start(struct walk *w);

@@ -299,3 +299,58 @@ forest() {
 		1|empty|--exclude= src
 	TABLE
 }
+
+# ---- --gitignore
+
+@test "--gitignore takes the files that git would add" {
+	grow src
+	mkdir -p src/a/build/keep src/deep/x/y
+	touch src/a/build/{out,keep/out} src/deep/x/{1.log,keep.log} src/deep/x/y/2.log 'src/trailing ' src/a/local
+	printf '%s\n' '*.o' '!/b/b.o' '/foo/' 'build/*' '!build/keep' '# foobar' '**/c/a' 'x?y/' '\#hash' '[[:upper:]]*' \
+		'cache' '!src/cache/' 'trailing\ ' 'two words  ' 'bar/**/foo' >src/.gitignore
+	printf '*.log\r\n!keep.log\r\n/y/\r\n' >src/deep/.gitignore
+	printf '!*.o\n/local\nfoo\n' >src/a/.gitignore
+	printf '*' >src/a/b/.gitignore
+	ln -s ../../a/.gitignore src/a/foo/.gitignore
+	rm -rf src/.git src/src/.git
+	deliver 0 dst --gitignore src/.
+	export HOME=$PWD GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null XDG_CONFIG_HOME=$PWD
+	git -c init.defaultBranch=x init -q src
+	git -C src ls-files -z -o --exclude-standard | sort -z >want
+	find dst -mindepth 1 ! -type d -printf '%P\0' | sort -z >got
+	cmp want got || fail "$(diff <(tr '\0' '\n' <want) <(tr '\0' '\n' <got))"
+	[ "$(tr -dc '\0' <got | wc -c)" -gt 20 ]
+}
+
+@test "--gitignore: rules come first, .git is sent, nothing above SRC counts" {
+	mkdir -p repo/sub/.git repo/sub/in
+	echo '*' >repo/.gitignore
+	printf 'a\nb\n' >repo/sub/.gitignore
+	touch repo/sub/{a,b,c,d,.git/config,in/a}
+	printf 'a\nsub/in\nd\n' >list
+	deliver 0 dst --gitignore --include=/sub/a --exclude=d repo/sub
+	[ "$(names dst)" = "$(printf '%s\n' 'sub d' 'sub/.git d' 'sub/.git/config f' 'sub/.gitignore f' 'sub/a f' 'sub/c f' 'sub/in d')" ]
+	deliver 0 dst2 --gitignore --files-from=list repo
+	[ -z "$(names dst2)" ]
+	rm repo/.gitignore
+	deliver 23 dst3 --gitignore --files-from=list repo
+	[ "$(names dst3)" = "$(printf '%s\n' 'sub d' 'sub/in d')" ]
+}
+
+@test "--gitignore: one that cannot be read is a problem, and nothing beside it is sent" {
+	mkdir -p src/large src/locked src/fine
+	yes secret | head -c 1100000 >src/large/.gitignore
+	echo secret >src/locked/.gitignore
+	chmod 000 src/locked/.gitignore
+	touch src/{large,locked,fine}/secret
+	start_recv --once dst
+	SENT=0
+	# shellcheck disable=SC2086
+	$POWERLESS "$HAUL" send --json=send.json --gitignore src/. "$RECV_ADDR" 2>send.err || SENT=$?
+	reap "$RECV_PID"
+	[ "$SENT" -eq 23 ]
+	[ "$(names dst)" = "$(printf '%s\n' 'fine d' 'fine/secret f' 'large d' 'locked d')" ]
+	json_has send.json file '"path":"large".*"errno":27'
+	json_has send.json file '"path":"locked".*"errno":13'
+	one_line send.err gitignore
+}

@@ -17,6 +17,7 @@ allowed() {
 	lib/walk.o) echo 'open|openat|readlinkat|fstatat|unlinkat' ;; # the source; --remove-source-files
 	lib/walk_start.o) echo 'openat|fstatat' ;;                # where each source begins
 	lib/walk_list.o) echo 'fstatat' ;;                        # names of --files-from
+	lib/walk_ignore.o) echo 'openat' ;;                       # .gitignore
 	lib/operand.o) echo 'realpath' ;;                         # the name of `..`
 	lib/sink.o) echo 'open|stat' ;;                           # -o FILE that is a FIFO or a device
 	lib/listen.o) echo 'open|l?stat|rename|renameat2|unlink' ;;   # unix socket, port file

@@ -217,6 +217,58 @@ static void hostile_patterns(void **state)
 	glob_free(g);
 }
 
+/* From gitignore(5), PATTERN FORMAT. */
+static void git_dialect(void **state)
+{
+	static const struct row rows[] = {
+		{"foo", "a/foo", true},
+		{"foo", "foo/", true},
+		{"foo", "foobar", false},
+		{"foo/", "a/foo/", true},
+		{"foo/", "foo", false},
+		{"/foo", "foo", true},
+		{"/foo", "a/foo", false},
+		{"doc/frotz", "doc/frotz", true},
+		{"doc/frotz", "a/doc/frotz", false},
+		{"doc/frotz/", "doc/frotz/", true},
+		{"doc/frotz/", "doc/frotz", false},
+		{"/doc/*", "doc/a", true},
+		{"/doc/*", "doc/a/b", false},
+		{"foo/*", "foo/test.json", true},
+		{"foo/*", "foo/bar/hello.c", false},
+		{"foo/*", "a/foo/x", false},
+		{"**/foo", "foo", true},
+		{"**/foo", "a/b/foo", true},
+		{"**/foo", "afoo", false},
+		{"**/foo/bar", "a/foo/bar", true},
+		{"**/foo/bar", "foo/a/bar", false},
+		{"abc/**", "abc/x/y", true},
+		{"abc/**", "abc/", false},
+		{"a/**/b", "a/b", true},
+		{"a/**/b", "a/x/b", true},
+		{"a/**/b", "a/x/y/b", true},
+		{"a/**/b", "ab", false},
+		{"a/**/b", "x/a/b", false},
+		{"a/**/**/b", "a/b", true},
+		{"a/***/b", "a/x/y/b", true},
+		{"a**b", "axb", true},
+		{"a/x**b", "a/xy/b", false},
+		{"**", "a", true},
+		{"*.[oa]", "x/y.o", true},
+		{"*.[!oa]", "x/y.o", false},
+		{"\\!x", "!x", true},
+		{"\\#x", "#x", true},
+		{"\\x", "x", true},
+		{"x\\", "x\\", false},
+		{"x\\ ", "x ", true},
+		{"a/[^b]/c", "a/x/c", true},
+		{"/", "a/", false},
+		{"a?c/d", "a/c/d", false},
+	};
+	(void)state;
+	check(GLOB_GIT, rows, COUNT(rows));
+}
+
 /* ---- rules ---- */
 
 static struct filter *filter;
@@ -318,12 +370,30 @@ static void files_of_rules_with_nul(void **state)
 	assert_int_equal(ask("b"), FILTER_TAKE);
 }
 
+static void gitignore_lines(void **state)
+{
+	static const char text[] =
+		"\xef\xbb\xbf"
+		"*.o\n# no\n!keep.o\nblank  \nescaped\\ \n\\#hash\n!#bang\r\n\n   \n*/x\n#bang\n";
+	(void)state;
+	assert_true(filter_add_gitignore(filter, text, sizeof text - 1));
+	assert_int_equal(ask("d/a.o"), FILTER_LEAVE);
+	assert_int_equal(ask("d/keep.o"), FILTER_TAKE);
+	assert_int_equal(ask("blank"), FILTER_LEAVE);
+	assert_int_equal(ask("escaped "), FILTER_LEAVE);
+	assert_int_equal(ask("#hash"), FILTER_LEAVE);
+	assert_int_equal(ask("#bang"), FILTER_TAKE);
+	assert_int_equal(ask("d/x"), FILTER_LEAVE);
+	assert_int_equal(ask("x"), FILTER_NONE);
+}
+
 #define WITH_FILTER(f) cmocka_unit_test_setup_teardown(f, new_filter, drop_filter)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rsync_dialect),
+		cmocka_unit_test(git_dialect),
 		cmocka_unit_test(backing_off),
 		cmocka_unit_test(hostile_patterns),
 		WITH_FILTER(the_first_rule_decides),
@@ -331,6 +401,7 @@ int main(void)
 		WITH_FILTER(refusals),
 		WITH_FILTER(files_of_rules),
 		WITH_FILTER(files_of_rules_with_nul),
+		WITH_FILTER(gitignore_lines),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
