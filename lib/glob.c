@@ -62,24 +62,26 @@ static const struct {
 	{"punct", "!/:@[`{~"}, {"space", "\t\r  "}, {"upper", "AZ"},	 {"xdigit", "09afAF"},
 };
 
-/* `[:name:]` at p: its characters, and what follows it; NULL when there is no such name. */
-static const char *class_named(uint64_t *bits, const char *p, const char *end)
+/* `[:name:]` at *p: its characters, and moves on; leaves p alone when it is none. False for an unknown name. */
+static bool class_named(uint64_t *bits, const char **p, const char *end)
 {
-	const char *close = p + 2;
+	if (end - *p < 2 || (*p)[0] != '[' || (*p)[1] != ':')
+		return true;
+	const char *name = *p + 2, *close = name;
 	while (close < end && *close != ']')
 		close++;
-	size_t len = (size_t)(close - p);
-	if (close == end || len < 4 || close[-1] != ':')
-		return NULL;
+	if (close == end || close == name || close[-1] != ':')
+		return true;
+	size_t len = (size_t)(close - 1 - name);
 	for (size_t i = 0; i < sizeof class_names / sizeof class_names[0]; i++) {
-		const char *name = class_names[i].name;
-		if (strlen(name) != len - 3 || memcmp(name, p + 2, len - 3) != 0)
+		if (strlen(class_names[i].name) != len || memcmp(class_names[i].name, name, len) != 0)
 			continue;
 		for (const char *r = class_names[i].ranges; *r; r += 2)
 			class_put(bits, (uint8_t)r[0], (uint8_t)r[1]);
-		return close + 1;
+		*p = close + 1;
+		return true;
 	}
-	return NULL;
+	return false;
 }
 
 /* One character of a class at *p, which may be escaped; moves on. False at the end of the text. */
@@ -99,13 +101,11 @@ static const char *class_parse(uint64_t *bits, const char *p, const char *end)
 	bool first = true;
 	for (p += none_of; p < end && (first || *p != ']'); first = false) {
 		uint8_t from, to;
-		if (p + 1 < end && p[0] == '[' && p[1] == ':') {
-			const char *after = class_named(bits, p, end);
-			if (after) {
-				p = after;
-				continue;
-			}
-		}
+		const char *before = p;
+		if (!class_named(bits, &p, end))
+			return NULL;
+		if (p != before)
+			continue;
 		if (!class_char(&p, end, &from))
 			return NULL;
 		to = from;
@@ -114,6 +114,8 @@ static const char *class_parse(uint64_t *bits, const char *p, const char *end)
 			if (!class_char(&p, end, &to))
 				return NULL;
 		}
+		class_put(bits, from,
+			  from); /* also of a range that runs backwards, as rsync and git have it */
 		class_put(bits, from, to);
 	}
 	for (size_t i = 0; none_of && i < 4; i++)
