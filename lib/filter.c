@@ -1,6 +1,7 @@
 #include "lib/filter.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,15 +96,18 @@ enum haul_rc filter_add_text(struct filter *f, const char *text, size_t len, boo
 			     struct haul_err *err)
 {
 	const char *line, *end = text + len;
-	size_t n;
+	size_t n, number = 0;
 	if (!nul && memchr(text, '\0', len))
 		return haul_fail(err, HAUL_USAGE, 0, subject,
 				 "has a NUL byte in it: -0 is missing, or it is no text");
 	while (next_line(&text, end, nul ? '\0' : '\n', &line, &n)) {
+		number++;
 		if (n == 0 || (!nul && (*line == '#' || *line == ';')))
 			continue;
-		if (filter_add(f, false, line, n, subject, err))
+		if (filter_add(f, false, line, n, subject, err)) {
+			snprintf(err->subject, sizeof err->subject, "%s:%zu", subject, number);
 			return err->rc;
+		}
 	}
 	return HAUL_OK;
 }

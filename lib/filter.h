@@ -25,7 +25,7 @@ enum haul_rc filter_add(struct filter *f, bool include, const char *pattern, siz
 			struct haul_err *err);
 
 /* Adds what a file holds, len bytes of text, which are not kept: excludes, one a line (`\r\n` is fine). Empty lines
- * and those that begin with `#` or `;` are passed over. nul: one ends at a NUL byte and nothing is a comment. */
+ * and those that begin with `#` or `;` are passed over. nul: one ends at a NUL byte and nothing is a comment. A line that is no rule is HAUL_USAGE with `subject:LINE`. */
 enum haul_rc filter_add_text(struct filter *f, const char *text, size_t len, bool nul, const char *subject,
 			     struct haul_err *err);
 

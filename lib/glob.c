@@ -308,8 +308,20 @@ static void feed(struct run *r, char c)
 	spread(r);
 }
 
+/* Most texts differ from the pattern at one of its ends already. */
+static bool ends_differ(const struct glob *g, const char *text, size_t len)
+{
+	const struct token *first = g->tokens, *last = g->tokens + g->count - 1;
+	bool tied = g->place != ANYWHERE && !g->slash_first;
+	return g->count && len &&
+	       ((tied && first->kind == LITERAL && first->byte != (uint8_t)text[0]) ||
+		(last->kind == LITERAL && last->byte != (uint8_t)text[len - 1]));
+}
+
 static bool run_match(const struct glob *g, const char *text, size_t len, bool is_dir)
 {
+	if (ends_differ(g, text, len))
+		return false;
 	struct run r;
 	r.g = g;
 	r.low = r.high = 0;

@@ -136,6 +136,9 @@ like_rsync() {
 	[ "$(names dst)" = "$(printf 'b f\nc f')" ]
 	HAUL_OPTIONS='--include=d --exclude-from rules' deliver 0 dst2 --exclude='*' src/.
 	[ "$(names dst2)" = "$(printf 'b f\nd f')" ]
+	start_recv dst3
+	printf '#a\0b\0' | "$HAUL" send -0 --exclude-from=- src/. "$RECV_ADDR"
+	[ "$(names dst3)" = "$(printf 'a f\nc f\nd f')" ]
 }
 
 @test "-x: a mount point below SRC arrives as an empty directory" {
@@ -274,6 +277,7 @@ forest() {
 	local want
 	mkdir src
 	printf 'a\0b' >nul
+	printf 'a\n- \n' >bad
 	printf '%05000d\n' 0 >long
 	# status, regular expression, options
 	while IFS='|' read -r want why options; do
@@ -286,9 +290,10 @@ forest() {
 	done <<-'TABLE'
 		11|none.*No such file|--exclude-from=none src
 		11|none.*No such file|--files-from=none src
+		1|bad:2.*empty|--exclude-from=bad src
 		1|nul.*NUL byte|--exclude-from=nul src
 		1|nul.*NUL byte|--files-from=nul src
-		1|long.*longer than 4096|--exclude-from=long src
+		1|long:1.*longer than 4096|--exclude-from=long src
 		1|long.*longer than 4096|--files-from=long src
 		1|one SRC at most|--files-from=long src src
 		1|from-cmd|--files-from=long --from-cmd=true

@@ -349,6 +349,9 @@ static void refusals(void **state)
 	haul_err_clear(&err);
 	assert_int_equal(filter_add_text(filter, "a\0b", 3, false, "s", &err), HAUL_USAGE);
 	assert_non_null(strstr(err.why, "-0"));
+	haul_err_clear(&err);
+	assert_int_equal(filter_add_text(filter, "a\n#\n- \nb", 8, false, "s", &err), HAUL_USAGE);
+	assert_string_equal(err.subject, "s:3");
 }
 
 static void files_of_rules(void **state)
