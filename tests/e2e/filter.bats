@@ -278,6 +278,7 @@ forest() {
 	mkdir src
 	printf 'a\0b' >nul
 	printf 'a\n- \n' >bad
+	truncate -s 17M huge
 	printf '%05000d\n' 0 >long
 	# status, regular expression, options
 	while IFS='|' read -r want why options; do
@@ -290,6 +291,7 @@ forest() {
 	done <<-'TABLE'
 		11|none.*No such file|--exclude-from=none src
 		11|none.*No such file|--files-from=none src
+		22|huge.*larger than 16|-0 --exclude-from=huge src
 		1|bad:2.*empty|--exclude-from=bad src
 		1|nul.*NUL byte|--exclude-from=nul src
 		1|nul.*NUL byte|--files-from=nul src
