@@ -233,6 +233,7 @@ void help_subcommand(FILE *to, enum subcommand sub)
 		fputs("usage: haul send [options] SRC... DEST\n"
 		      "       haul send [options] --listen=ADDR SRC...\n"
 		      "       haul send [options] --from-cmd=CMD DEST\n"
+		      "       haul send [options] --files-from=FILE [SRC] DEST\n"
 		      "SRC is a path, or - for standard input. A directory arrives under its own name,\n"
 		      "SRC/. sends what is in it. DEST: haul help addresses.\n",
 		      to);

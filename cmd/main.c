@@ -10,6 +10,7 @@
  *   key keyopts  making and showing keys; the options that name them
  *   coded        codes, shown and asked for
  *   opts setters the option table (opts.def), its parser, a setter for each kind of option
+ *   filteropts   the options that say what to send, and the files they name
  *   words suggest        splitting and comparing words; the option that was meant
  *   help         help texts, generated from the tables
  *   complete     shell completions and the OPTIONS of the man page, generated likewise
@@ -30,7 +31,10 @@
  *   scan source stream_in        sending stages: walk, read and pack, standard input or a producer
  *   plan dest dest_work dest_impl commit sink    receiving: compare; verify, write; sync, rename; a consumer
  *   pool blocks          ordered stages of workers; memory for chunks
- *   walk operand names stamp     sources to entries: how a SRC is spelt; is a file still the same
+ *   walk walk_start walk_impl    sources to entries: the tree; where it begins; what the files of the walk share
+ *   walk_list walk_ignore        along a list of names; minding .gitignore
+ *   operand names stamp  how a SRC is spelt; what a directory holds; is a file still the same
+ *   filter glob listing  rules of what to leave out; one pattern with wildcards; names to take
  *   partial journal holder boot  large files across runs: the bytes, what is known, whose they are, since when
  *   inventory sweep leftovers    what lies in the state directory; what nobody wants any more, or this session
  *   root root_state root_impl   the destination: all paths beneath it, and its .haul

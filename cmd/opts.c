@@ -16,6 +16,8 @@
 #include "cmd/suggest.h"
 #include "cmd/words.h"
 #include "lib/auth.h"
+#include "lib/filter.h"
+#include "lib/listing.h"
 #include "wire/limits.h"
 
 #define CHUNK_MIN	 (UINT64_C(4) << 10)
@@ -174,7 +176,7 @@ static enum haul_rc set_defaults(struct parse *p)
 			return p->err->rc;
 	}
 	cfg->jobs = default_jobs();
-	cfg->stream_size = cfg->quota = SIZE_UNSET;
+	cfg->stream_size = cfg->quota = cfg->max_size = SIZE_UNSET;
 	const char *rsh = getenv("HAUL_RSH");
 	if (rsh && *rsh)
 		cfg->rsh = rsh;
@@ -190,6 +192,22 @@ static bool is_address(const char *text)
 
 #define WRONG(p, subject, ...) haul_fail((p)->err, HAUL_USAGE, 0, subject, __VA_ARGS__)
 
+/* With --files-from one directory, which may be left out. */
+static enum haul_rc check_listed(struct parse *p)
+{
+	struct options *o = p->o;
+	if (o->cfg.from_cmd)
+		return WRONG(p, "--files-from", "cannot be given together with --from-cmd");
+	if (o->source_count > 1)
+		return WRONG(p, "--files-from", "takes one SRC at most, a directory, but there are %zu",
+			     o->source_count);
+	if (o->source_count == 0)
+		o->operands[o->source_count++] = ".";
+	if (strcmp(o->operands[0], "-") == 0)
+		return WRONG(p, "--files-from", "is for a SRC that is a directory, not for standard input");
+	return HAUL_OK;
+}
+
 static enum haul_rc check_send_operands(struct parse *p)
 {
 	struct options *o = p->o;
@@ -197,7 +215,7 @@ static enum haul_rc check_send_operands(struct parse *p)
 		if (o->operand_count == 0)
 			return WRONG(p, NULL, "SRC and DEST are missing: haul send SRC... DEST");
 		o->peer = o->operands[o->operand_count - 1];
-		if (o->operand_count == 1 && !o->cfg.from_cmd)
+		if (o->operand_count == 1 && !o->cfg.from_cmd && !o->cfg.files_from)
 			return is_address(o->peer)
 				       ? WRONG(p, o->peer, "SRC is missing: haul send SRC... DEST")
 				       : WRONG(p, o->peer, "DEST is missing: haul send SRC... DEST");
@@ -209,6 +227,8 @@ static enum haul_rc check_send_operands(struct parse *p)
 				"not an address: DEST is HOST:PORT, [USER@]HOST:PATH, unix:PATH or exec:CMD");
 	}
 	o->source_count = o->operand_count - (o->peer != NULL);
+	if (o->cfg.files_from && check_listed(p))
+		return p->err->rc;
 	if (o->cfg.from_cmd && o->source_count)
 		return WRONG(p, o->operands[0], "a SRC cannot be given together with --from-cmd");
 	if (!o->cfg.from_cmd && !o->source_count)
@@ -248,6 +268,8 @@ static enum haul_rc check_send(struct parse *p)
 		return WRONG(p, "--existing", "together with --ignore-existing nothing would be sent");
 	if (cfg->checksum && cfg->size_only)
 		return WRONG(p, "--size-only", "contradicts --checksum");
+	if (cfg->min_size > cfg->max_size)
+		return WRONG(p, "--min-size", "is larger than --max-size: nothing would be sent");
 	return HAUL_OK;
 }
 
@@ -352,6 +374,9 @@ void opts_free(struct options *o)
 {
 	auth_free(o->cfg.auth);
 	keys_free(o->cfg.keys);
+	filter_free(o->filter);
+	listing_free(o->listing);
+	free(o->rules);
 	free(o->operands);
 	free(o->word);
 	free(o->words);

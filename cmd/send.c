@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/filteropts.h"
 #include "cmd/help.h"
 #include "cmd/keyopts.h"
 #include "cmd/opts.h"
@@ -186,7 +187,8 @@ int send_main(int argc, char **argv)
 		if (o.help) {
 			help_subcommand(stdout, CMD_SEND);
 			status = 0;
-		} else if (check_names(&o, &err) == HAUL_OK && keyopts_load(&o, &err) == HAUL_OK) {
+		} else if (check_names(&o, &err) == HAUL_OK && filteropts_load(&o, &err) == HAUL_OK &&
+			   keyopts_load(&o, &err) == HAUL_OK) {
 			status = o.peer ? push(&o, cron, &err) : wait_for_receiver(&o, &err);
 		}
 	}

@@ -25,6 +25,8 @@ enum sandbox_mode { SANDBOX_OFF, SANDBOX_AUTO, SANDBOX_REQUIRE };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_TTY, PROGRESS_PLAIN, PROGRESS_OFF };
 
 struct auth;
+struct filter;
+struct listing;
 struct haul_keys;
 
 struct haul_config {
@@ -56,6 +58,12 @@ struct haul_config {
 	uint64_t stream_size; /* expected size of a stream, SIZE_UNSET if not given */
 	const char *from_cmd;
 	const char *chdir_to; /* -C DIR: where relative SRCs are looked up */
+	const char *files_from;
+	const struct listing *names; /* what it lists, below the one SRC; NULL without */
+	bool from0;		     /* names and patterns in files end at a NUL byte */
+	const struct filter *filter; /* made of --exclude and its like; NULL without */
+	uint64_t min_size, max_size; /* of regular files; max_size: SIZE_UNSET if none */
+	bool one_file_system, gitignore;
 	const char *rsh, *haul_path;
 	bool remove_source_files;
 	uint64_t deadline_ms; /* DURATION_INF if none */

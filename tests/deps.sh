@@ -26,6 +26,7 @@ need libxxhash-dev header xxhash.h
 need libcmocka-dev header cmocka.h
 need bats command_exists bats
 need rsync command_exists rsync
+need git command_exists git
 need netcat-openbsd command_exists nc
 need zstd command_exists zstd
 need strace command_exists strace

@@ -123,6 +123,56 @@ static void flags(void **state)
 	SEND_REFUSES("--size-only", "contradicts", "--size-only", "-c");
 }
 
+static void rules_in_order(void **state)
+{
+	static const struct rule_given want[] = {
+		{OPTION_exclude, "e1"},
+		{OPTION_include, "i1"},
+		{OPTION_exclude_from, "f"},
+		{OPTION_include, "i2"},
+		{OPTION_exclude, "-not an option"},
+	};
+	(void)state;
+	setenv("HAUL_OPTIONS", "--exclude=e1", 1);
+	SENDS("--include=i1", "--exclude-from", "f", "-x", "--include", "i2", "-0",
+	      "--exclude=-not an option");
+	assert_int_equal(o.rule_count, 5);
+	for (size_t i = 0; i < 5; i++) {
+		assert_int_equal(o.rules[i].id, want[i].id);
+		assert_string_equal(o.rules[i].value, want[i].value);
+	}
+	assert_true(o.cfg.one_file_system && o.cfg.from0);
+	assert_null(o.cfg.filter); /* files are read later */
+	SEND_REFUSES("--exclude", "empty", "--exclude=");
+	unsetenv("HAUL_OPTIONS");
+}
+
+static void lists(void **state)
+{
+	(void)state;
+	assert_int_equal(SEND("--files-from=l", "host:1"), HAUL_OK);
+	assert_int_equal(o.source_count, 1);
+	assert_string_equal(o.operands[0], ".");
+	assert_string_equal(o.peer, "host:1");
+	assert_int_equal(SEND("--files-from=l", "--listen=:1"), HAUL_OK);
+	assert_string_equal(o.operands[0], ".");
+	SENDS("--files-from=l");
+	assert_string_equal(o.operands[0], "src");
+	SEND_REFUSES("--files-from", "one SRC at most", "--files-from=l", "src");
+	refused(SEND("--files-from=l", "-", "host:1"), "--files-from", "standard input");
+	refused(SEND("--files-from=l", "--from-cmd=c", "host:1"), "--files-from", "--from-cmd");
+}
+
+static void bounds_of_size(void **state)
+{
+	(void)state;
+	SENDS("--max-size=0");
+	assert_int_equal(o.cfg.max_size, 0);
+	SENDS("--max-size=1k", "--min-size=1k");
+	assert_int_equal(o.cfg.min_size, 1024);
+	SEND_REFUSES("--min-size", "larger than --max-size", "--max-size=1k", "--min-size=1025");
+}
+
 static void sizes(void **state)
 {
 	static const struct {
@@ -667,6 +717,9 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, clean_environment, release)
 		TEST(defaults),
 		TEST(flags),
+		TEST(rules_in_order),
+		TEST(lists),
+		TEST(bounds_of_size),
 		TEST(sizes),
 		TEST(size_options),
 		TEST(durations),

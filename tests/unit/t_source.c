@@ -18,7 +18,7 @@ static struct codec_ctx *codec;
 static struct walk *walk_over(const char *source)
 {
 	static const char *sources[1];
-	static const struct haul_config config = {0};
+	static const struct haul_config config = {.max_size = SIZE_UNSET};
 	struct haul_err err = {0};
 	struct walk *w;
 	sources[0] = source;
