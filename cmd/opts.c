@@ -219,7 +219,7 @@ static enum haul_rc check_send_operands(struct parse *p)
 			return is_address(o->peer)
 				       ? WRONG(p, o->peer, "SRC is missing: haul send SRC... DEST")
 				       : WRONG(p, o->peer, "DEST is missing: haul send SRC... DEST");
-		if (!is_address(o->peer) && is_address(o->operands[0]) && access(o->operands[0], F_OK) != 0)
+		if (!is_address(o->peer) && is_address(o->operands[0]))
 			return WRONG(p, o->operands[0], "DEST comes last: haul send SRC... DEST");
 		if (!is_address(o->peer))
 			return WRONG(

@@ -196,7 +196,10 @@ refused() {
 	refused 11 none/port recv --listen=127.0.0.1:0 --port-file=none/port dst
 	echo x >src
 	refused 11 none/json send --json=none/json src 127.0.0.1:1
+	refused 11 none/such/out recv --listen=127.0.0.1:0 -o none/such/out
+	mkdir -p none/such
 	start_recv -o none/such/out
+	rm -r none
 	refused 11 '' send --connect=5s src "$RECV_ADDR"
 	reap "$RECV_PID" 11
 	one_line recv.err none
@@ -204,8 +207,8 @@ refused() {
 
 @test "DIR is a file" {
 	echo x >src
-	echo file >dst
 	start_recv --once dst
+	echo file >dst
 	refused 11 '' send --connect=5s src "$RECV_ADDR"
 	reap "$RECV_PID" 11
 	[ "$(<dst)" = file ]

@@ -54,8 +54,8 @@ all_members() {
 
 @test "a failure: error with its code, side and class, then done" {
 	echo x >src
-	echo y >dst.file
 	start_recv --once dst.file
+	echo y >dst.file
 	SENT=0
 	"$HAUL" send --json=send.json src "$RECV_ADDR" 2>send.err || SENT=$?
 	reap "$RECV_PID"
