@@ -50,9 +50,6 @@ enum haul_rc keyopts_check(struct options *o, struct haul_err *err)
 		return WRONG("--code", "cannot be given together with keys");
 	if (cfg->key_file && cfg->key_fd)
 		return WRONG("--key-fd", "cannot be given together with --key");
-	if (cfg->identity && (cfg->key_file || cfg->key_fd))
-		return WRONG("--identity", "cannot be given together with %s",
-			     cfg->key_file ? "--key" : "--key-fd");
 	if (!cfg->identity && (cfg->peer || cfg->peers))
 		return WRONG(cfg->peer ? "--peer" : "--peers",
 			     "needs --identity, the static key of this side");
@@ -81,11 +78,11 @@ static enum haul_rc load_code(const struct options *o, struct haul_keys *k, stru
 static enum haul_rc load(const struct haul_config *cfg, struct haul_keys *k, struct haul_err *err)
 {
 	unsigned fd = 0;
-	if (cfg->key_fd && units_count(cfg->key_fd, &fd))
-		return keys_load_psk_fd(k, (int)fd, err);
-	if (cfg->key_file)
-		return keys_load_psk(k, cfg->key_file, err);
-	if (keys_load_identity(k, cfg->identity, err))
+	if (cfg->key_fd && units_count(cfg->key_fd, &fd) && keys_load_psk_fd(k, (int)fd, err))
+		return err->rc;
+	if (cfg->key_file && keys_load_psk(k, cfg->key_file, err))
+		return err->rc;
+	if (!cfg->identity || keys_load_identity(k, cfg->identity, err))
 		return err->rc;
 	return cfg->peers ? keys_load_peers(k, cfg->peers, err) : keys_load_peer(k, cfg->peer, err);
 }

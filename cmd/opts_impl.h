@@ -9,6 +9,7 @@ struct parse {
 	enum subcommand sub;
 	struct haul_err *err;
 	const char *typed; /* the option as the user wrote it, for messages */
+	char option[64];   /* typed without the value that came with it */
 	bool environment;  /* reading HAUL_OPTIONS */
 };
 

@@ -10,18 +10,20 @@ struct auth {
 	size_t count;
 };
 
-/* The parties as raw keys; mode 2 wants our own secret too, mode 3 what the code was made into. */
+/* The parties as raw keys; mode 2 wants our own secret too, and may have a key on top that is the same for all parties;
+ * mode 3 wants what the code was made into. */
 static void fill(struct auth *a, const char *realm)
 {
 	const struct haul_keys *k = a->keys;
+	const uint8_t *psk = k->has_psk ? k->psk : NULL;
 	if (k->mode == KEYS_PSK)
 		credential_from_key(&a->party[0], k->psk);
 	else if (k->mode == KEYS_PEER)
-		credential_from_peer(&a->party[0], k->peer, NULL);
+		credential_from_peer(&a->party[0], k->peer, psk);
 	else if (k->mode == KEYS_CODE)
 		credential_of_code(&a->party[0]);
 	for (size_t i = 0; k->mode == KEYS_PEERS && i < a->count; i++)
-		credential_from_peer(&a->party[i], k->peers.peer[i].pub, NULL);
+		credential_from_peer(&a->party[i], k->peers.peer[i].pub, psk);
 	enum auth_mode mode = k->mode == KEYS_PSK ? AUTH_KEY : k->mode == KEYS_CODE ? AUTH_CODE : AUTH_PEER;
 	credentials_init(&a->credentials, mode, realm, a->party, a->count,
 			 mode == AUTH_CODE ? k->psk : k->secret);

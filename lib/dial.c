@@ -288,7 +288,7 @@ uint64_t dial_wake_ms(const struct dial *d)
 /* A port in the ephemeral range that nobody listens on can meet the very socket that dials it. */
 static bool is_self_connected(int fd)
 {
-	struct sockaddr_storage own, peer;
+	struct sockaddr_storage own = {0}, peer = {0};
 	socklen_t own_len = sizeof own, peer_len = sizeof peer;
 	return getsockname(fd, (struct sockaddr *)&own, &own_len) == 0 &&
 	       getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 && own.ss_family != AF_UNIX &&
@@ -335,6 +335,27 @@ int dial_step(struct dial *d, struct conn *out)
 	d->at = d->at->ai_next;
 	rc = connect_next(d);
 	return rc < 0 ? rc : -EINPROGRESS;
+}
+
+bool dial_is_hopeless(const struct endpoint *ep, int rc)
+{
+	bool path = ep->kind == ENDPOINT_UNIX,
+	     program = ep->kind == ENDPOINT_SSH || ep->kind == ENDPOINT_EXEC;
+	switch (-rc) {
+	case ENOENT: /* a socket may still be made */
+	case ENOEXEC:
+	case E2BIG:
+		return program;
+	case ENOTDIR:
+	case ELOOP:
+	case ENAMETOOLONG:
+	case EACCES:
+		return path || program;
+	case EPROTOTYPE:
+		return path;
+	default:
+		return false;
+	}
 }
 
 const char *dial_error_text(const struct dial *d)

@@ -9,16 +9,10 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
-#include "lib/engine_conn.h"
+#include "lib/engine_impl.h"
 #include "lib/holder.h"
 
-/* How long an orderly good-bye may take once there is nothing left to move. */
-#define FINISH_MS     3000u
-#define ABORT_MS      2000u
-#define ABORT_MUTE_MS 200u /* to a peer that has been silent anyway */
-#define PROGRESS_MS   200u
-#define READS_A_TURN  16
-#define WRITES_A_TURN 64
+#define PROGRESS_MS 200u
 /* Blocks kept for reuse: a full window of chunks. */
 #define BLOCKS_KEEP 80
 #define FDS_MAX	    (5 + ENGINE_ROLE_FDS_MAX)
@@ -28,14 +22,17 @@ uint64_t engine_now_ms(void)
 	return clock_now_ms();
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 static uint64_t after(uint64_t now, uint64_t span)
 {
 	return span > UINT64_MAX - now ? UINT64_MAX : now + span;
+}
+
+static void warn(const struct engine_setup *set, const char *subject, const char *text)
+{
+	struct event ev = {.type = EV_WARN};
+	ev.u.warn.subject = subject;
+	ev.u.warn.text = text;
+	event_emit(set->bus, &ev);
 }
 
 enum haul_rc engine_init(struct engine *e, const struct engine_setup *set)
@@ -55,12 +52,14 @@ enum haul_rc engine_init(struct engine *e, const struct engine_setup *set)
 	if (!e->blocks || !e->opening)
 		return haul_fail(&e->err, HAUL_NO_MEMORY, 0, NULL, "cannot set up a session");
 	struct link_config link = {
-		.window = cfg->window,
+		.window = cfg->window < WINDOW_MIN_BYTES ? WINDOW_MIN_BYTES : cfg->window,
 		.ring = cfg->ring,
 		.max_body = RECORD_BODY_MAX_BYTES,
 		.keep_until_durable = set->keep_until_durable,
+		.peer_is_source = set->ops->role == ROLE_RECEIVER,
 		/* until the first answer, this is the time to get one */
-		.reconnect_ms = set->dial ? cfg->connect_ms : least(cfg->connect_ms, cfg->reconnect_ms),
+		.reconnect_ms =
+			set->dial ? cfg->connect_ms : clock_earlier(cfg->connect_ms, cfg->reconnect_ms),
 		.credit_wait_ms = cfg->credit_wait_ms,
 		.idle_ms = cfg->idle_ms,
 		.source = blocks_source(e->blocks),
@@ -68,12 +67,10 @@ enum haul_rc engine_init(struct engine *e, const struct engine_setup *set)
 	bool raised;
 	if (link_init(&e->link, &link, now, &raised) != WIRE_OK)
 		return haul_fail(&e->err, HAUL_NO_MEMORY, 0, NULL, "cannot set up a link");
-	if (raised && cfg->ring_set) {
-		struct event ev = {.type = EV_WARN};
-		ev.u.warn.subject = "--ring";
-		ev.u.warn.text = "raised to hold a full window and a chunk";
-		event_emit(set->bus, &ev);
-	}
+	if (raised && cfg->ring_set)
+		warn(set, "--ring", "raised to hold a full window and a chunk");
+	if (cfg->window < WINDOW_MIN_BYTES)
+		warn(set, "--window", "raised to 64 KiB, the least there is");
 	e->deadline = after(now, cfg->deadline_ms);
 	backoff_init(&e->backoff, cfg->retry_min_ms, cfg->retry_max_ms);
 	pace_init(&e->pace, cfg->bwlimit, clock_now_ns());
@@ -95,7 +92,7 @@ void engine_free(struct engine *e)
 
 /* ---- phases ---- */
 
-static void enter(struct engine *e, enum engine_phase phase, uint64_t within_ms)
+void engine_enter(struct engine *e, enum engine_phase phase, uint64_t within_ms)
 {
 	if (phase > e->phase) {
 		e->phase = phase;
@@ -126,7 +123,7 @@ enum haul_rc engine_step(struct engine *e, uint8_t frame, enum frame_role from)
 void engine_finish(struct engine *e)
 {
 	link_fin(&e->link);
-	enter(e, ENGINE_FINISHING, FINISH_MS);
+	engine_enter(e, ENGINE_FINISHING, FINISH_MS);
 }
 
 /* What the peer is told of a reason: an interrupted receiver can be dialled again, anything else is final. */
@@ -146,10 +143,13 @@ enum haul_rc engine_abort(struct engine *e, const struct haul_err *err)
 		return e->err.rc;
 	}
 	e->err = *err;
-	link_cancel(&e->link, reason_code(e, err->rc), err->why);
+	char text[HAUL_WHY_MAX + 64];
+	snprintf(text, sizeof text, "%s%s%s", err->why, err->sys ? ": " : "",
+		 err->sys ? strerror(err->sys) : "");
+	link_cancel(&e->link, reason_code(e, err->rc), text);
 	link_fin(&e->link);
 	bool mute = clock_now_ms() - e->link.last_rx > ABORT_MS;
-	enter(e, ENGINE_ABORTING, mute ? ABORT_MUTE_MS : ABORT_MS);
+	engine_enter(e, ENGINE_ABORTING, mute ? ABORT_MUTE_MS : ABORT_MS);
 	if (e->link.state != LINK_UP)
 		e->phase = ENGINE_OVER;
 	return err->rc;
@@ -182,11 +182,22 @@ static void interrupted(struct engine *e, int signal)
 	engine_abort(e, &err);
 }
 
-/* A rerun wants what this session holds: is there still anybody to hold it for? */
+/* A rerun wants what this session holds: is there still anybody to hold it for? What comes in from now on may have
+ * been on its way since before the peer died; the answer to a PING that is sent now cannot. */
 static void challenged(struct engine *e)
 {
 	e->link.ping_due = true;
+	e->probe_ping = e->link.pings + 1;
+	e->probe_generation = e->link.generation;
 	e->probe_at = clock_now_ms();
+	e->probe_told = 0;
+}
+
+/* The answer may be behind much else that is on its way: as long as that comes in, there is more time. */
+static uint64_t probe_deadline(const struct engine *e)
+{
+	uint64_t heard = e->link.last_rx > e->probe_at ? e->link.last_rx : e->probe_at;
+	return clock_earlier(heard + HOLDER_PROBE_MS, e->probe_at + HOLDER_PROBE_MAX_MS);
 }
 
 static void act_on_probe(struct engine *e, uint64_t now)
@@ -194,14 +205,17 @@ static void act_on_probe(struct engine *e, uint64_t now)
 	if (!e->probe_at || e->phase >= ENGINE_FINISHING)
 		return;
 	bool up = e->link.state == LINK_UP;
-	if (up && e->link.last_rx > e->probe_at) {
+	if (up && (e->link.answered >= e->probe_ping || e->link.generation != e->probe_generation)) {
 		e->probe_at = 0;
-		e->set.ops->prove(e->set.self);
-	} else if (!up || now >= e->probe_at + HOLDER_PROBE_MS) {
+		e->set.ops->prove(e->set.self, true);
+	} else if (!up || now >= probe_deadline(e)) {
 		struct haul_err err = {0};
 		haul_fail(&err, HAUL_BUSY, 0, NULL, SUPERSEDED);
 		engine_abort(e, &err);
 		e->phase = ENGINE_OVER;
+	} else if (now >= e->probe_told + HOLDER_TELL_MS) {
+		e->probe_told = now;
+		e->set.ops->prove(e->set.self, false);
 	}
 }
 
@@ -225,152 +239,7 @@ static void read_signals(struct engine *e)
 		}
 		e->signal = sig;
 		e->set.ops->drain(e->set.self);
-		enter(e, ENGINE_DRAINING, e->set.cfg->grace_ms);
-	}
-}
-
-/* ---- in ---- */
-
-static void on_cancelled(struct engine *e, const struct frame_cancel *c)
-{
-	if (c->code == REASON_GOAWAY && e->set.dial) {
-		engine_conn_lost(e, "the peer is going down", "peer");
-		return;
-	}
-	struct haul_err err = {0};
-	enum haul_rc rc = c->code == REASON_GOAWAY ? HAUL_LINK_LOST : haul_rc_from_reason(c->code);
-	haul_fail(&err, rc, 0, e->set.dial ? e->set.dial->text : "the peer", "%.*s", (int)c->text.n,
-		  (const char *)c->text.p);
-	e->err_from_peer = true;
-	engine_abort(e, &err);
-	e->link.cancel_due = false; /* the peer knows */
-	if (e->phase == ENGINE_ABORTING)
-		e->phase_deadline = least(e->phase_deadline, clock_now_ms() + ABORT_MUTE_MS);
-}
-
-static void on_event(struct engine *e, struct link_event *ev)
-{
-	switch (ev->type) {
-	case LINK_MESSAGE:
-		if (e->phase >= ENGINE_FINISHING ||
-		    engine_step(e, ev->frame,
-				e->set.ops->role == ROLE_SENDER ? ROLE_RECEIVER : ROLE_SENDER) != HAUL_OK) {
-			buf_put(ev->body);
-			return;
-		}
-		e->set.ops->message(e->set.self, ev);
-		return;
-	case LINK_CANCELLED:
-		on_cancelled(e, &ev->cancel);
-		return;
-	case LINK_FINISHED:
-		if (e->phase == ENGINE_FINISHING || e->phase == ENGINE_ABORTING || e->settled) {
-			link_fin(&e->link); /* answered before leaving */
-			e->phase = e->link.finned || e->phase == ENGINE_ABORTING ? ENGINE_OVER : e->phase;
-			enter(e, ENGINE_FINISHING, FINISH_MS);
-		} else {
-			engine_conn_lost(e, "closed by the peer", "peer");
-		}
-		return;
-	case LINK_ACKED:
-		e->barren = 0;
-		return;
-	}
-}
-
-static void connection_failed(struct engine *e, enum wire_rc rc, const struct wire_err *w)
-{
-	if (rc == WIRE_DAMAGED && ++e->barren < 3) {
-		engine_conn_lost(e, w->check, "peer");
-		return;
-	}
-	struct haul_err err = {.at = w->at};
-	haul_fail(&err, rc == WIRE_NOMEM ? HAUL_NO_MEMORY : HAUL_PROTOCOL, 0,
-		  e->set.dial ? e->set.dial->text : "peer", "%s (%llu)", w->check, (unsigned long long)w->at);
-	engine_abort(e, &err);
-}
-
-static void handle_records(struct engine *e)
-{
-	while (e->conn_open && !e->hs) {
-		struct link_event ev;
-		struct wire_err w = {0};
-		enum wire_rc rc = link_next(&e->link, clock_now_ms(), &ev, &w);
-		if (rc == WIRE_MORE)
-			return;
-		if (rc != WIRE_OK) {
-			connection_failed(e, rc, &w);
-			return;
-		}
-		if (ev.type == LINK_MESSAGE)
-			e->barren = 0;
-		on_event(e, &ev);
-		if (e->phase == ENGINE_OVER)
-			return;
-	}
-}
-
-static void read_link(struct engine *e)
-{
-	for (int turn = 0; turn < READS_A_TURN && e->conn_open && e->phase != ENGINE_OVER; turn++) {
-		struct iovec iov[2];
-		size_t n = link_space(&e->link, iov), room = 0;
-		for (size_t i = 0; i < n; i++)
-			room += iov[i].iov_len;
-		ssize_t got = readv(e->conn.in, iov, (int)n);
-		if (got < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		if (got <= 0) {
-			engine_conn_lost(e, got ? strerror(errno) : "closed by the peer", "peer");
-			return;
-		}
-		link_filled(&e->link, (size_t)got, clock_now_ms());
-		handle_records(e);
-		if ((size_t)got < room)
-			return; /* the socket is empty: save the call that would say so */
-	}
-}
-
-/* ---- out ---- */
-
-/* Cuts iov to at most n bytes; returns how many entries are left. */
-static size_t trim_iov(struct iovec *iov, size_t count, uint64_t n)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (iov[i].iov_len >= n) {
-			iov[i].iov_len = (size_t)n;
-			return n ? i + 1 : i;
-		}
-		n -= iov[i].iov_len;
-	}
-	return count;
-}
-
-static void flush(struct engine *e)
-{
-	e->write_blocked = false;
-	if (!e->conn_open || !engine_conn_flush_opening(e))
-		return;
-	for (int turn = 0; turn < WRITES_A_TURN && e->conn_open; turn++) {
-		struct iovec iov[CHANNEL_IOV_MAX];
-		size_t n = link_gather(&e->link, clock_now_ms(), iov);
-		if (n)
-			n = trim_iov(iov, n, pace_allowance(&e->pace, clock_now_ns()));
-		if (!n)
-			return;
-		ssize_t put = writev(e->conn.out, iov, (int)n);
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0 && errno == EAGAIN) {
-			e->write_blocked = true;
-			return;
-		}
-		if (put < 0) {
-			engine_conn_lost(e, strerror(errno), "local");
-			return;
-		}
-		link_wrote(&e->link, (size_t)put);
-		pace_spend(&e->pace, (uint64_t)put);
+		engine_enter(e, ENGINE_DRAINING, e->set.cfg->grace_ms);
 	}
 }
 
@@ -455,8 +324,8 @@ static void act_on_phase(struct engine *e, uint64_t now)
 static int timeout_of(const struct engine *e, uint64_t now, uint64_t deadline)
 {
 	if (e->conn_open && !e->write_blocked)
-		deadline = least(deadline,
-				 after(now, pace_wait_ms(&e->pace) ? pace_wait_ms(&e->pace) : UINT64_MAX));
+		deadline = clock_earlier(
+			deadline, after(now, pace_wait_ms(&e->pace) ? pace_wait_ms(&e->pace) : UINT64_MAX));
 	if (deadline <= now) /* what is due may need the socket: then its readiness wakes us, not the clock */
 		return e->write_blocked ? 5 : 0;
 	return deadline - now > 60000 ? 60000 : (int)(deadline - now);
@@ -464,14 +333,14 @@ static int timeout_of(const struct engine *e, uint64_t now, uint64_t deadline)
 
 static uint64_t next_deadline(const struct engine *e, uint64_t now)
 {
-	uint64_t at = least(link_deadline(&e->link, now), engine_conn_deadline(e));
-	at = least(at, e->phase_deadline);
+	uint64_t at = clock_earlier(link_deadline(&e->link, now), engine_conn_deadline(e));
+	at = clock_earlier(at, e->phase_deadline);
 	if (e->phase <= ENGINE_DRAINING)
-		at = least(at, e->deadline);
+		at = clock_earlier(at, e->deadline);
 	if (e->probe_at)
-		at = least(at, e->probe_at + HOLDER_PROBE_MS);
-	at = least(at, e->set.ops->deadline(e->set.self));
-	return least(at, e->progress_at);
+		at = clock_earlier(at, clock_earlier(probe_deadline(e), e->probe_told + HOLDER_TELL_MS));
+	at = clock_earlier(at, e->set.ops->deadline(e->set.self));
+	return clock_earlier(at, e->progress_at);
 }
 
 static void add_fd(struct pollfd *fds, nfds_t *n, int fd, short events)
@@ -517,7 +386,7 @@ static void wait_for_something(struct engine *e)
 	if (e->hs)
 		engine_conn_shake(e);
 	if (!e->hs && e->conn_open)
-		read_link(e);
+		engine_read(e);
 }
 
 enum haul_rc engine_run(struct engine *e)
@@ -526,7 +395,7 @@ enum haul_rc engine_run(struct engine *e)
 		engine_conn_dial(e, clock_now_ms());
 		if (e->phase <= ENGINE_DRAINING)
 			e->set.ops->pump(e->set.self);
-		flush(e);
+		engine_flush(e);
 		act_on_phase(e, clock_now_ms());
 		if (e->phase == ENGINE_OVER)
 			break;
@@ -537,7 +406,7 @@ enum haul_rc engine_run(struct engine *e)
 			act_on_probe(e, clock_now_ms());
 		say_progress(e, clock_now_ms());
 	}
-	flush(e);
+	engine_flush(e);
 	e->progress_at = 0;
 	say_progress(e, clock_now_ms());
 	return e->err.rc;

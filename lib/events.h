@@ -56,6 +56,10 @@ struct metrics {
 	uint64_t bytes;	  /* raw bytes of file content moved (sent, or received and verified) */
 	uint64_t skipped_bytes;
 	uint64_t kept_bytes; /* of files that were continued or updated: found in place, not sent */
+	/* sender: of kept_bytes and of the sizes of files, what is committed */
+	uint64_t committed_kept, committed_bytes;
+	/* sender, between two sessions of a run: of the files that the last one did not commit */
+	uint64_t open_kept, open_sent;
 	uint64_t wire_out, wire_in;
 	uint64_t acked;	  /* raw bytes the receiver has taken (sender: acked; receiver: written) */
 	uint64_t total;	  /* raw bytes known so far */

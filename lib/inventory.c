@@ -19,7 +19,7 @@ static void add_name(void *ctx, const char *name)
 	size_t len = strlen(name);
 	if (n->no_memory || n->count >= n->limit || len >= ROOT_TEMP_MAX)
 		return;
-	if ((n->count & (n->count - 1)) == 0) { /* the room is the next power of two */
+	if (n->count == 0 || (n->count & (n->count - 1)) == 0) { /* the room is the next power of two */
 		size_t room = n->count ? 2 * n->count : 1;
 		void *grown = reallocarray(n->name, room, sizeof *n->name);
 		n->no_memory = !grown;
@@ -103,7 +103,7 @@ static bool look(struct root *root, const char *journal, struct inventory_entry 
 	struct journal_header *h = calloc(1, sizeof *h);
 	e->active = holder_held(root, journal);
 	int rc = fd < 0 ? fd : !h ? -ENOMEM : partial_peek(fd, h, &e->recorded);
-	bool ok = rc == 0 || (rc == -ENODATA && e->active);
+	bool ok = h && (rc == 0 || (rc == -ENODATA && e->active));
 	if (ok) {
 		size_t owner = h->stream ? 0 : strcspn(e->id, "-");
 		snprintf(e->owner, sizeof e->owner, "%.*s", (int)owner, e->id);

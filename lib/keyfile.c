@@ -7,17 +7,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "wire/cursor.h"
 
 #define DEPTH_MAX	  256
 #define ADVICE_MAX	  160
+#define ACL_MAX_BYTES	  (4 + 64 * 8) /* a longer list is not looked at: then the mode counts */
 #define DIR_FLAGS	  (O_PATH | O_DIRECTORY | O_CLOEXEC)
 #define PLAIN_CHARS	  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./,:@%+=-"
 
@@ -91,7 +96,7 @@ static void name_parent(char name[static PATH_MAX], const struct stat *up)
 /* Checks dir and all above it. Consumes dir. */
 static enum haul_rc check_dirs(int dir, const char *first, struct haul_err *err)
 {
-	struct stat st, up;
+	struct stat st, up = {0};
 	char name[PATH_MAX];
 	enum haul_rc rc = HAUL_OK;
 	snprintf(name, sizeof name, "%s", first);
@@ -144,6 +149,41 @@ static int open_dir(const char *path, const char **name, struct haul_err *err)
 	return -1;
 }
 
+/* What one entry of a list gives to others; with a list the group's bits of the mode are its mask. */
+static unsigned acl_entry(unsigned tag, unsigned permissions, uint32_t id, unsigned mask)
+{
+	switch (tag) {
+	case ACL_USER:
+		return trusted_owner(id) ? 0 : permissions & mask;
+	case ACL_GROUP_OBJ:
+	case ACL_GROUP:
+		return permissions & mask;
+	case ACL_OTHER:
+		return permissions;
+	case ACL_USER_OBJ: /* whom trusted_owner knows */
+	case ACL_MASK:
+		return 0;
+	default:
+		return 7;
+	}
+}
+
+static unsigned allowed_to_others(int fd, mode_t mode)
+{
+	uint8_t list[ACL_MAX_BYTES];
+	unsigned by_mode = (mode | mode >> 3) & 7, by_list = 0;
+	ssize_t n = fgetxattr(fd, "system.posix_acl_access", list, sizeof list);
+	struct rd r = rd_init(list, n < 0 ? 0 : (size_t)n);
+	if (rd_u32(&r) != POSIX_ACL_XATTR_VERSION)
+		return by_mode;
+	while (r.n && !r.bad) {
+		unsigned tag = rd_u16(&r), permissions = rd_u16(&r);
+		uint32_t id = rd_u32(&r);
+		by_list |= acl_entry(tag, permissions, id, mode >> 3 & 7);
+	}
+	return rd_done(&r) ? by_list : by_mode;
+}
+
 enum haul_rc keyfile_open(struct keyfile *f, const char *path, struct haul_err *err)
 {
 	const char *name;
@@ -164,6 +204,7 @@ enum haul_rc keyfile_open(struct keyfile *f, const char *path, struct haul_err *
 	if (!trusted_owner(st.st_uid))
 		return BAD(path, "belongs to uid %u, neither to this user nor to root", (unsigned)st.st_uid);
 	f->mode = st.st_mode & 07777;
+	f->others = allowed_to_others(f->fd, f->mode);
 	return HAUL_OK;
 }
 
@@ -177,7 +218,7 @@ void keyfile_close(struct keyfile *f)
 enum haul_rc keyfile_check(const struct keyfile *f, bool secret, struct haul_err *err)
 {
 	char advice[ADVICE_MAX];
-	if (!(f->mode & (secret ? 077 : 022)))
+	if (!(f->others & (secret ? 7 : 2)))
 		return HAUL_OK;
 	advise(advice, secret ? "chmod 600" : "chmod go-w", f->path);
 	return BAD(f->path, "open to others (mode %04o); run: %s", (unsigned)f->mode, advice);

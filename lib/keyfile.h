@@ -1,7 +1,9 @@
 /*
  * keyfile: files that decide who is let in, read only where nobody else can have changed them: a regular
  * file, not a symbolic link, of this user or root, not open to others (secrets: not even to read), below
- * directories that others cannot change either, up to /. What is refused is HAUL_USAGE with the chmod that
+ * directories that others cannot change either, up to /. Where there is an access control list, it is what tells who
+ * may read: systemd gives a service its credentials as files of root's with an entry for the service's user, whose
+ * mode then reads 0440. What is refused is HAUL_USAGE with the chmod that
  * mends it.
  */
 #ifndef HAUL_LIB_KEYFILE_H
@@ -22,6 +24,7 @@ struct keyfile {
 	const char *path; /* borrowed */
 	int fd;
 	mode_t mode;
+	unsigned others; /* what anybody but this user and root may do: 4 read, 2 write, 1 execute */
 };
 
 /* Opens path and checks all but the mode of the file itself. A FIFO or device never blocks. Close with

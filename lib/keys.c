@@ -92,7 +92,7 @@ static enum haul_rc load(struct source from, enum key_kind *kind, uint8_t key[st
 static enum haul_rc load_kind(struct source from, enum key_kind wanted, uint8_t key[static KEY_BYTES],
 			      struct haul_err *err)
 {
-	enum key_kind kind;
+	enum key_kind kind = KEY_PSK;
 	char fd[32];
 	snprintf(fd, sizeof fd, "fd:%d", from.fd);
 	enum haul_rc rc = load(from, &kind, key, err);
@@ -103,16 +103,21 @@ static enum haul_rc load_kind(struct source from, enum key_kind wanted, uint8_t 
 	return rc;
 }
 
-enum haul_rc keys_load_psk(struct haul_keys *k, const char *path, struct haul_err *err)
+static enum haul_rc load_psk(struct haul_keys *k, struct source from, struct haul_err *err)
 {
 	k->mode = KEYS_PSK;
-	return load_kind((struct source){.path = path}, KEY_PSK, k->psk, err);
+	k->has_psk = load_kind(from, KEY_PSK, k->psk, err) == HAUL_OK;
+	return err->rc;
+}
+
+enum haul_rc keys_load_psk(struct haul_keys *k, const char *path, struct haul_err *err)
+{
+	return load_psk(k, (struct source){.path = path}, err);
 }
 
 enum haul_rc keys_load_psk_fd(struct haul_keys *k, int fd, struct haul_err *err)
 {
-	k->mode = KEYS_PSK;
-	return load_kind((struct source){.fd = fd}, KEY_PSK, k->psk, err);
+	return load_psk(k, (struct source){.fd = fd}, err);
 }
 
 enum haul_rc keys_load_identity(struct haul_keys *k, const char *path, struct haul_err *err)

@@ -23,6 +23,7 @@ enum keys_mode {
 struct haul_keys {
 	enum keys_mode mode;
 	bool unlocked; /* the memory could not be locked: worth a warning, no more */
+	bool has_psk;  /* psk is a key that was loaded: with static keys, one on top of them */
 	uint8_t psk[KEY_BYTES];
 	uint8_t secret[KEY_BYTES], pub[KEY_BYTES];
 	uint8_t peer[KEY_BYTES];
@@ -38,7 +39,7 @@ void keys_free(struct haul_keys *k); /* NULL is fine */
 /* In the process of a session, whose handshake is over: the secrets go, who may do what stays. NULL is fine. */
 void keys_forget(struct haul_keys *k);
 
-/* Each fills its part and sets mode. All failures are HAUL_USAGE, with the path (or fd:N) as subject; what
+/* Each fills its part and sets mode; a pre-shared key that is loaded before an identity stays, on top of it. All failures are HAUL_USAGE, with the path (or fd:N) as subject; what
  * the files must be like says lib/keyfile.h. The descriptor is closed. */
 enum haul_rc keys_load_psk(struct haul_keys *k, const char *path, struct haul_err *err);
 enum haul_rc keys_load_psk_fd(struct haul_keys *k, int fd, struct haul_err *err);

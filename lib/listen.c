@@ -83,6 +83,35 @@ bool endpoint_is_single(const struct endpoint *ep)
 	return inherited && fcntl(ep->fd, F_GETFD) >= 0 && !fd_listens(ep->fd);
 }
 
+static const char *unfit(int fd)
+{
+	struct stat st;
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof ss, size = sizeof(int);
+	int type = 0;
+	if (fstat(fd, &st) < 0)
+		return "is not open";
+	if (!S_ISSOCK(st.st_mode))
+		return S_ISREG(st.st_mode) ? "is a file" : "is not a socket";
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM)
+		return "is not a stream socket";
+	if (!fd_listens(fd) && getpeername(fd, (struct sockaddr *)&ss, &len) < 0)
+		return "is a socket that neither listens nor is connected";
+	return NULL;
+}
+
+enum haul_rc endpoint_check(const struct endpoint *ep, struct haul_err *err)
+{
+	if (ep->kind == ENDPOINT_SYSTEMD && !systemd_passed_one())
+		return haul_fail(err, HAUL_USAGE, 0,
+				 "--listen=systemd:", "systemd passed no socket, or more than one");
+	const char *why = ep->kind == ENDPOINT_FD || ep->kind == ENDPOINT_SYSTEMD ? unfit(ep->fd) : NULL;
+	return why ? haul_fail(err, HAUL_USAGE, 0, ep->text,
+			       "descriptor %d %s; it must be an open listening socket, or a connection",
+			       ep->fd, why)
+		   : HAUL_OK;
+}
+
 static int fail_errno(const struct endpoint *ep, const char *what, struct haul_err *err)
 {
 	int sys = errno;
@@ -171,7 +200,7 @@ static bool is_stale(const struct sockaddr_un *un)
 	return refused;
 }
 
-static bool same_socket(const struct stat *a, const struct stat *b)
+static bool same_file(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
 	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
@@ -189,7 +218,7 @@ static bool remove_stale(const struct sockaddr_un *un)
 	if (lstat(un->sun_path, &before) < 0 || !S_ISSOCK(before.st_mode) || !is_stale(un) ||
 	    rename(un->sun_path, aside) < 0)
 		return false;
-	if (lstat(aside, &after) == 0 && same_socket(&before, &after))
+	if (lstat(aside, &after) == 0 && same_file(&before, &after))
 		return unlink(aside) == 0;
 	renameat2(AT_FDCWD, aside, AT_FDCWD, un->sun_path, RENAME_NOREPLACE);
 	return false;
@@ -209,15 +238,10 @@ static int listen_unix(const struct endpoint *ep, struct haul_err *err)
 
 static int listen_inherited(const struct endpoint *ep, struct haul_err *err)
 {
-	const char *why = NULL;
-	if (ep->kind == ENDPOINT_SYSTEMD && !systemd_passed_one())
-		why = "systemd passed no socket, or more than one";
-	else if (fcntl(ep->fd, F_GETFD) < 0)
-		why = "no such descriptor";
-	else if (!fd_listens(ep->fd))
-		why = "the descriptor does not listen";
-	if (why) {
-		haul_fail(err, HAUL_USAGE, 0, ep->text, "%s", why);
+	if (endpoint_check(ep, err) != HAUL_OK)
+		return -1;
+	if (!fd_listens(ep->fd)) {
+		haul_fail(err, HAUL_USAGE, 0, ep->text, "the descriptor does not listen");
 		return -1;
 	}
 	int flags = fcntl(ep->fd, F_GETFL);
@@ -297,6 +321,21 @@ enum haul_rc port_file_write(const char *file, const char *text, struct haul_err
 		return HAUL_OK;
 	int sys = errno;
 	return haul_fail(err, haul_rc_from_errno(sys), sys, file, "cannot write the port file");
+}
+
+struct port_file port_file_mine(const char *file)
+{
+	struct port_file mine = {.file = file};
+	if (file && (lstat(file, &mine.st) < 0 || !S_ISREG(mine.st.st_mode)))
+		mine.file = NULL; /* a FIFO, a device: there before us */
+	return mine;
+}
+
+void port_file_remove(const struct port_file *mine)
+{
+	struct stat now;
+	if (mine->file && lstat(mine->file, &now) == 0 && same_file(&mine->st, &now))
+		unlink(mine->file);
 }
 
 void notify_systemd(const char *state)

@@ -22,8 +22,13 @@ struct receiver_setup {
 	const struct endpoint *dial; /* the receiver dials, or NULL */
 	struct handoff *first;	     /* the connection that opened the session, or NULL */
 	int handoff_fd, signal_fd;
-	bool resume; /* a stream whose earlier receiver died: its journal tells where to go on */
+	bool dry_run; /* the sender has said so before BEGIN: nothing is made */
+	bool resume;  /* a stream whose earlier receiver died: its journal tells where to go on */
 };
+
+/* Could a session write to dir, or to cfg->output? Asked by a listener before it tells anybody that it is one;
+ * nothing is made. HAUL_IO or HAUL_USAGE. */
+enum haul_rc receiver_check(const struct haul_config *cfg, const char *dir, struct haul_err *err);
 
 /* Is there the journal of a stream with this session id, to be taken up? */
 bool receiver_knows(const struct haul_config *cfg, const char *dir, const char *subdir,

@@ -23,6 +23,10 @@ struct root;
 /* Opens DIR (created with its missing last component, mode 0777 & ~umask) and makes the root of it. On
  * success *out is owned by the caller. subdir, if not NULL, is a checked relative path created beneath. */
 enum haul_rc root_open(const char *dir, const char *subdir, struct root **out, struct haul_err *err);
+
+/* The same without making anything: for a dry run. Where DIR or SUBDIR is missing but could be made, the root
+ * is one that holds nothing: every look-up answers ENOENT, root_fd is -1. */
+enum haul_rc root_look(const char *dir, const char *subdir, struct root **out, struct haul_err *err);
 void root_close(struct root *root); /* NULL is fine */
 
 /* The root's own descriptor, borrowed (fstatvfs, syncfs). */
@@ -58,9 +62,6 @@ int root_state_open(struct root *root, const char *name, int flags);
 
 /* Renames within the state directory, over whatever file has the new name. 0 or -errno. */
 int root_state_rename(struct root *root, const char *from, const char *to);
-
-/* fstatat of a name in the state directory, without following. 0 or -errno. */
-int root_state_stat(struct root *root, const char *name, struct stat *st);
 
 /* The state directory itself, to be synced. fd or -errno. */
 int root_state_open_dir(struct root *root);

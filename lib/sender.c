@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/entropy.h"
@@ -19,108 +18,6 @@
 /* --compress=auto: where the level begins, and how far below it may fall when packing holds things up */
 #define AUTO_LEVEL 1
 #define AUTO_FLOOR (-4)
-
-/* ---- stream ---- */
-
-static void offer_stream(struct sender *s)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	const char *name = s->cfg->name ? s->cfg->name : "stdin";
-	struct entry e = {
-		.type = ENTRY_STREAM,
-		.mode = 0666,
-		.stamp = {.size = s->cfg->stream_size,
-			  .mtime_s = ts.tv_sec,
-			  .mtime_ns = (uint32_t)ts.tv_nsec},
-		.blocks = UINT64_MAX,
-		.path = name,
-		.path_len = strlen(name),
-		.source_path = "",
-	};
-	struct scan_batch *b = scan_batch_new(NULL, 1);
-	s->stream = b ? source_file_new(&e) : NULL;
-	if (s->stream && scan_batch_add(b, &e, s->stream)) {
-		s->offered_files = 1;
-		sender_offer(s, b);
-	}
-	scan_batch_free(b);
-	s->scan_ended = true;
-	s->m->total = s->cfg->stream_size == SIZE_UNSET ? 0 : s->cfg->stream_size;
-	s->m->total_final = s->cfg->stream_size != SIZE_UNSET;
-	sender_plan_event(s);
-}
-
-static void piece_to_job(struct sender *s, struct stream_piece *piece)
-{
-	struct send_job *job = sender_job_new(s, JOB_STREAM, s->stream);
-	if (!job)
-		return;
-	job->offset = s->stream_read;
-	job->raw = piece->len;
-	job->body = piece->block;
-	piece->block = NULL;
-	s->stream_read += piece->len;
-	s->stream->jobs++;
-	if (!pool_submit(s->workers, job))
-		send_job_free(job);
-}
-
-static void stream_end(struct sender *s, struct stream_piece *piece)
-{
-	s->stream_ended = true;
-	if (piece->err.rc == HAUL_OK && s->cfg->stream_size != SIZE_UNSET &&
-	    s->stream_read != s->cfg->stream_size)
-		haul_fail(&piece->err, HAUL_COMMAND, 0, "--size", "the stream ended after %llu of %llu bytes",
-			  (unsigned long long)s->stream_read, (unsigned long long)s->cfg->stream_size);
-	if (piece->err.rc != HAUL_OK) {
-		if (piece->err.rc != HAUL_SIGNAL)
-			engine_abort(&s->engine, &piece->err);
-		return;
-	}
-	s->stream->submitted = true;
-	s->m->total = s->stream->stamp.size = s->stream_read;
-	s->m->total_final = true;
-	if (!s->stream->jobs)
-		sender_file_done(s, s->stream);
-}
-
-/* What is beyond the promised size is not sent: to the receiver it would be a violation. */
-static void check_promise(struct sender *s, struct stream_piece *piece)
-{
-	if (piece->len <= s->cfg->stream_size - s->stream_read)
-		return;
-	haul_fail(&piece->err, HAUL_COMMAND, 0, "--size", "the stream is longer than %llu bytes",
-		  (unsigned long long)s->cfg->stream_size);
-	piece->len = 0;
-	piece->end = true;
-}
-
-/* Pieces read become jobs for the workers; the reader gets new ones to fill. */
-static void pump_stream(struct sender *s)
-{
-	/* after a stop what is read is no use, and after FINISH it has no place */
-	if (!s->stream || !s->stream->wanted || s->stopped)
-		return;
-	struct stream_piece *piece;
-	while (!s->stream_ended && !s->outbox_count && !pool_full(s->workers) &&
-	       (piece = pool_take(s->reader))) {
-		check_promise(s, piece);
-		if (piece->len)
-			piece_to_job(s, piece);
-		if (piece->end)
-			stream_end(s, piece);
-		buf_put(piece->block);
-		free(piece);
-	}
-	while (!s->stream_ended && !s->draining && !pool_full(s->reader)) {
-		piece = calloc(1, sizeof *piece);
-		if (!piece || !pool_submit(s->reader, piece)) {
-			free(piece);
-			return;
-		}
-	}
-}
 
 /* ---- pump ---- */
 
@@ -145,8 +42,7 @@ static void pump_end(struct sender *s)
 		}
 		uint8_t b[64];
 		struct wr w = wr_init(b, sizeof b);
-		frame_put_finish(&w,
-				 &(struct frame_finish){s->offered_files, s->offered_entries, s->m->bytes});
+		frame_put_finish(&w, &(struct frame_finish){s->file_ids, s->next_id, s->m->bytes});
 		s->finished = sender_outbox_fields(s, F_FINISH, b, w.n);
 	} else if (!s->flushed && !s->unanswered && (all_offered || !sender_table_has_room(s, BATCH)) &&
 		   s->open_count) {
@@ -218,7 +114,7 @@ static enum haul_rc sender_pump(void *self)
 	if (!s->begun) {
 		sender_begin(s);
 		if (s->set.stream)
-			offer_stream(s);
+			sender_offer_stream(s);
 	}
 	for (bool more = true; more;) {
 		size_t before = s->engine.link.ring.count;
@@ -231,7 +127,7 @@ static enum haul_rc sender_pump(void *self)
 			sender_pump_done(s);
 		sender_pump_jobs(s);
 		if (sender_outbox_drain(s))
-			pump_stream(s);
+			sender_pump_stream(s);
 		more = sender_outbox_drain(s) && s->engine.link.ring.count > before &&
 		       s->engine.phase == ENGINE_RUNNING;
 	}
@@ -279,9 +175,9 @@ static bool sender_drained(void *self)
 }
 
 /* A sender holds nothing that others could want. */
-static void sender_prove(void *self)
+static void sender_prove(void *self, bool alive)
 {
-	(void)self;
+	(void)self, (void)alive;
 }
 
 static const struct engine_ops sender_ops = {
@@ -410,6 +306,13 @@ static const char *subject_of(const struct haul_err *err)
 	return err->subject[0] ? err->subject : NULL;
 }
 
+/* The only operand, or a tree where one file is taken. */
+static bool all_refused(const struct sender *s)
+{
+	bool only = s->offered_files == 1 || (s->one_only && !s->m->files);
+	return s->refused && s->refused == s->m->failed && only;
+}
+
 /* A run that went to its end may still have left single files behind. */
 static void judge(struct sender *s, struct session_outcome *out)
 {
@@ -419,9 +322,9 @@ static void judge(struct sender *s, struct session_outcome *out)
 		out->err = s->stop;
 	else if (s->deletion.guard.rc != HAUL_OK)
 		out->err = s->deletion.guard;
-	else if (s->refused && s->refused == s->m->failed && s->offered_files == 1)
-		haul_fail(&out->err, HAUL_POLICY, 0, subject_of(&s->first_bad),
-			  "refused by the receiver's policy");
+	else if (all_refused(s))
+		haul_fail(&out->err, HAUL_POLICY, s->first_bad.sys, subject_of(&s->first_bad), "%s",
+			  s->first_bad.why);
 	else if (s->unreadable && s->unreadable == s->offered_entries)
 		haul_fail(&out->err, HAUL_NO_SOURCE, s->why_unreadable, s->set.sources[0], "cannot be read");
 	else if (s->busy && s->busy == s->m->failed)
@@ -453,6 +356,7 @@ enum haul_rc sender_run(const struct sender_setup *setup, struct session_outcome
 		out->err = s->engine.err;
 		out->also = s->engine.also;
 		out->err_from_peer = s->engine.err_from_peer;
+		out->told = s->engine.link.peer_finned || s->engine.err_from_peer;
 		out->session_gone = s->engine.session_gone;
 	}
 	judge(s, out);
@@ -462,17 +366,41 @@ enum haul_rc sender_run(const struct sender_setup *setup, struct session_outcome
 	return out->err.rc;
 }
 
-/* What was committed before is skipped now: only what moved and what went wrong on the way adds up. */
+static uint64_t less(uint64_t from, uint64_t n)
+{
+	return n < from ? from - n : 0;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * Every byte of content counts once: as skipped, as kept from before the run, or as moved.
+ *
+ * What was committed before is skipped now. What was kept of the other files before is kept again now; what was
+ * sent of them is either kept now, and counts as moved all the same, or lost and sent again.
+ */
 void session_add_metrics(struct metrics *to, const struct metrics *earlier)
 {
+	uint64_t kept = less(to->kept_bytes, earlier->open_kept), sent = to->bytes;
+	uint64_t found = smaller(kept, earlier->open_sent), lost = earlier->open_sent - found;
+	bool idle = !sent && !to->kept_bytes; /* it came to nothing, and does not tell what was lost */
+	to->open_kept = idle ? earlier->open_kept : less(to->kept_bytes, to->committed_kept);
+	to->open_sent = idle ? earlier->open_sent : less(sent + to->committed_kept, to->committed_bytes);
+	lost = idle ? 0 : smaller(lost, earlier->bytes);
 	to->files += earlier->files;
-	to->skipped -= earlier->files < to->skipped ? earlier->files : to->skipped;
-	to->bytes += earlier->bytes;
+	to->skipped = less(to->skipped, earlier->files);
+	to->skipped_bytes = less(to->skipped_bytes, earlier->committed_bytes);
+	to->committed_bytes += earlier->committed_bytes;
+	to->kept_bytes = earlier->kept_bytes + kept - found;
+	to->bytes += earlier->bytes - lost;
 	to->deleted += earlier->deleted;
 	to->wire_in += earlier->wire_in;
 	to->wire_out += earlier->wire_out;
 	to->reconnects += earlier->reconnects;
-	to->resent_bytes += earlier->resent_bytes;
+	to->resent_bytes += earlier->resent_bytes + smaller(lost, sent);
 	to->dup_bytes += earlier->dup_bytes;
 	to->stale_acks += earlier->stale_acks;
 }

@@ -42,7 +42,7 @@ static void begin(struct sender *s)
 	const char *empty;
 	walk_roots(s->walk, &empty);
 	s->deletion.state = DELETE_OVER;
-	if (s->worst != HAUL_OK || s->m->failed || s->m->vanished || s->m->changed)
+	if (walk_filtered(s->walk) || s->worst != HAUL_OK || s->m->failed || s->m->vanished || s->m->changed)
 		warn(s, "--delete", "nothing deleted: the scan was not complete, or not everything arrived");
 	else if (empty)
 		haul_fail(&s->deletion.guard, HAUL_DELETE_GUARD, 0, empty,

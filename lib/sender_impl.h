@@ -84,8 +84,10 @@ struct sender {
 		struct haul_err guard;	    /* why nothing was deleted, if it was the guard */
 	} deletion;
 	uint64_t offered_files, offered_entries;
+	uint64_t file_ids;	   /* ids of files and streams, those that were offered again included */
 	enum haul_rc worst;	   /* of single files: PARTIAL, CHANGED, DIGEST or POLICY */
 	struct haul_err first_bad; /* the first file that failed, vanished or changed */
+	bool one_only;		   /* the receiver takes one file or stream, and this is another thing */
 	uint64_t refused, busy;	   /* failed files: by policy, because another sender sends them now */
 	uint64_t unreadable;	   /* files that could be listed but not read */
 	int why_unreadable;
@@ -135,5 +137,12 @@ enum haul_rc sender_message(void *self, struct link_event *ev);
 /* When every entry has its result: true once FINISH may follow. */
 bool sender_pump_delete(struct sender *s);
 enum haul_rc sender_on_strays(struct sender *s, struct span body);
+
+/* ---- sender_stream ---- */
+
+/* A pipe instead of a tree: its one entry. */
+void sender_offer_stream(struct sender *s);
+/* Pieces read become jobs for the workers; the reader gets new ones to fill. */
+void sender_pump_stream(struct sender *s);
 
 #endif

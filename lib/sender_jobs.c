@@ -164,6 +164,7 @@ static void add_keep(struct sender *s, const struct send_job *job)
 	}
 	s->keep_count++;
 	s->m->kept_bytes += job->raw;
+	job->file->kept += job->raw;
 }
 
 static void flush_runs(struct sender *s)
@@ -288,8 +289,12 @@ static void chunk_done(struct sender *s, struct send_job *job)
 		add_hole(s, job);
 	} else if (job->body) {
 		flush_runs(s);
-		if (!job->again) /* a chunk sent again was counted when it was kept */
+		if (job->again) { /* it was counted when it was kept */
+			f->kept -= job->raw;
+			s->m->kept_bytes -= job->raw;
+		} else {
 			digest_sum_add(&f->sum, job->offset, job->digest);
+		}
 		sender_outbox_put(s, F_DATA, job->cost, job->body, job->raw);
 		job->body = NULL;
 	}

@@ -30,6 +30,7 @@ static void open_entries(struct sender *s, struct scan_batch *b)
 		f->seed = s->source.seed;
 		*sender_entry_slot(s, f->id) = f;
 		s->open_count++;
+		s->file_ids += f->type == ENTRY_FILE || f->type == ENTRY_STREAM;
 		s->offered_entries += entry_counts(f->type);
 		if (f->type == ENTRY_FILE && !f->attempts) {
 			s->offered_files++;
@@ -60,24 +61,29 @@ bool sender_table_has_room(const struct sender *s, size_t n)
 
 /* ---- scan and offers ---- */
 
+static uint16_t begin_flags(const struct haul_config *cfg)
+{
+	return (uint16_t)((cfg->dry_run ? BEGIN_DRY_RUN : 0) | (cfg->update ? BEGIN_SKIP_NEWER : 0) |
+			  (cfg->ignore_existing ? BEGIN_SKIP_EXISTING : 0) |
+			  (cfg->existing ? BEGIN_ONLY_EXISTING : 0) |
+			  (cfg->whole_file ? BEGIN_WHOLE_FILES : 0) |
+			  (cfg->delete_strays ? BEGIN_DELETE : 0));
+}
+
 void sender_begin(struct sender *s)
 {
 	static const uint8_t compare_size = 1, compare_content = 2;
 	uint8_t b[64];
 	struct wr w = wr_init(b, sizeof b);
-	frame_put_begin(
-		&w,
-		&(struct frame_begin){
-			.seed = s->source.seed,
-			.chunk = (uint32_t)s->cfg->chunk,
-			.kind = s->set.stream ? 2 : 1,
-			.compare = s->cfg->checksum    ? compare_content
-				   : s->cfg->size_only ? compare_size
-						       : 0,
-			.flags = (uint16_t)((s->cfg->dry_run ? 1 : 0) | (s->cfg->update ? 2 : 0) |
-					    (s->cfg->ignore_existing ? 4 : 0) | (s->cfg->existing ? 8 : 0) |
-					    (s->cfg->whole_file ? 16 : 0) | (s->cfg->delete_strays ? 32 : 0)),
-		});
+	frame_put_begin(&w, &(struct frame_begin){
+				    .seed = s->source.seed,
+				    .chunk = (uint32_t)s->cfg->chunk,
+				    .kind = s->set.stream ? 2 : 1,
+				    .compare = s->cfg->checksum	   ? compare_content
+					       : s->cfg->size_only ? compare_size
+								   : 0,
+				    .flags = begin_flags(s->cfg),
+			    });
 	sender_outbox_fields(s, F_BEGIN, b, w.n);
 	s->begun = true;
 }

@@ -43,6 +43,7 @@ struct source_file {
 	/* wire thread */
 	size_t jobs;	/* chunks of it inside the stage */
 	uint64_t next;	/* offset of the next chunk to make */
+	uint64_t kept;	/* bytes that the receiver had, and keeps */
 	bool submitted; /* no more chunks will be made */
 	bool told;	/* its PACK or END is out: now, and not before, there may be a result */
 	bool listing;	/* the receiver compares: its list of chunks is to come */
@@ -55,6 +56,7 @@ struct source_file {
 	bool comparing;			/* what is missing is sent: now the rest is compared */
 	uint64_t *needs;		/* chunks asked for again */
 	size_t need_count, need_cap;
+	uint8_t *asked; /* a bit a chunk: it has been asked for again, which is done once */
 };
 
 enum job_kind { JOB_CHUNK, JOB_PACK, JOB_STREAM };

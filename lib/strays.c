@@ -68,6 +68,8 @@ struct strays *strays_new(struct root *root, const struct kept *kept, enum stray
 	s->kept = kept;
 	s->mode = mode;
 	s->most = most;
+	if (root_fd(root) < 0) /* it is not there, and a dry run does not make it */
+		return s;
 	int fd = open_name(root_fd(root), ".", O_RDONLY | O_DIRECTORY, 0);
 	if (fd >= 0) {
 		level_push(s, fd, top, false);

@@ -86,7 +86,7 @@ static bool for_good(const struct who *w)
 
 enum haul_rc user_become(const char *spec, struct haul_err *err)
 {
-	struct who w;
+	struct who w = {0};
 	if (look_up(spec, &w, err) != HAUL_OK)
 		return err->rc;
 	if (geteuid() != 0 && getuid() == w.uid && geteuid() == w.uid)

@@ -136,7 +136,7 @@ static enum wire_rc next_small(struct channel *ch, size_t length, struct channel
 	return WIRE_OK;
 }
 
-enum wire_rc channel_next(struct channel *ch, struct channel_record *out, struct wire_err *err)
+static enum wire_rc next_record(struct channel *ch, struct channel_record *out, struct wire_err *err)
 {
 	if (ch->record)
 		return next_large(ch, out, err);
@@ -153,6 +153,17 @@ enum wire_rc channel_next(struct channel *ch, struct channel_record *out, struct
 	if (length > CHANNEL_STAGE_BYTES / 4)
 		return begin_large(ch, length, err);
 	return WIRE_MORE;
+}
+
+enum wire_rc channel_next(struct channel *ch, struct channel_record *out, struct wire_err *err)
+{
+	if (ch->damaged) {
+		ch->stage_pos = ch->stage_len = 0;
+		return WIRE_MORE;
+	}
+	enum wire_rc rc = next_record(ch, out, err);
+	ch->damaged = rc == WIRE_DAMAGED;
+	return rc;
 }
 
 /* ---- out ---- */

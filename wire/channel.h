@@ -57,6 +57,7 @@ struct channel {
 	size_t stage_pos, stage_len;
 	struct buf *record; /* being filled past the stage; record->len of record_length so far */
 	size_t record_length;
+	bool damaged; /* nothing that comes is believed any more */
 
 	struct channel_slot slot[CHANNEL_SLOTS];
 	size_t slot_head, slot_count;
@@ -87,7 +88,8 @@ void channel_close(struct channel *ch); /* a closed or zeroed one is fine */
 size_t channel_space(struct channel *ch, struct iovec iov[static 2]);
 void channel_filled(struct channel *ch, size_t n);
 
-/* The next whole record, opened. WIRE_OK, WIRE_MORE, WIRE_DAMAGED, WIRE_VIOLATION or WIRE_NOMEM. */
+/* The next whole record, opened. WIRE_OK, WIRE_MORE, WIRE_DAMAGED, WIRE_VIOLATION or WIRE_NOMEM. Behind damage no record
+ * is given out any more, whatever comes: then it is WIRE_MORE for ever. */
 enum wire_rc channel_next(struct channel *ch, struct channel_record *out, struct wire_err *err);
 
 /* May another record be sealed now? */

@@ -48,6 +48,17 @@ enum frame_type {
 	bool frame_get_part_##lower(struct rd *r, struct frame_##lower *f);
 #include "wire/frames.def"
 
+/* Flags of BEGIN. */
+enum {
+	BEGIN_DRY_RUN = 1,
+	BEGIN_SKIP_NEWER = 2,
+	BEGIN_SKIP_EXISTING = 4,
+	BEGIN_ONLY_EXISTING = 8,
+	BEGIN_WHOLE_FILES = 16,
+	BEGIN_DELETE = 32,
+	BEGIN_KNOWN = 63,
+};
+
 enum frame_role { ROLE_SENDER = 1, ROLE_RECEIVER = 2 };
 
 struct frame_head {

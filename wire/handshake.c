@@ -303,7 +303,7 @@ static enum wire_rc read_length(struct handshake *hs, struct wire_err *err)
 static enum wire_rc read_attach(struct handshake *hs, uint8_t type, struct span body, struct wire_err *err)
 {
 	const struct span *dir = &hs->attach.subdir;
-	if (type != F_ATTACH || !frame_get_attach(body, &hs->attach) || hs->attach.fresh > 1 ||
+	if (type != F_ATTACH || !frame_get_attach(body, &hs->attach) || hs->attach.fresh > ATTACH_DRY_RUN ||
 	    (dir->n && memchr(dir->p, '\0', dir->n)) ||
 	    (hs->attach.role != ROLE_SENDER && hs->attach.role != ROLE_RECEIVER))
 		return hs_fail(hs, err, WIRE_VIOLATION, "the first record is not a proper ATTACH", type);

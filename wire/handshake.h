@@ -81,6 +81,9 @@ enum handshake_state {
 	HS_FAILED,
 };
 
+/* fresh of ATTACH */
+enum { ATTACH_RESUME = 0, ATTACH_FRESH = 1, ATTACH_DRY_RUN = 2 };
+
 struct handshake {
 	enum handshake_state state;
 	bool initiator;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# haul beside tar | nc, rsync and cp: whole processes, both sides, one interleaved run.    make bench
+# haul beside tar | nc, rsync, ssh and cp: whole processes, both sides, one interleaved run.    make bench
 #
 #   BENCH_MB=1024 BENCH_FILES=38000 BENCH_TREE_MB=430   size of rand and text; files and size of tree
 #   BENCH_ROUNDS=5  BENCH_SETS="rand text tree"  BENCH_ONLY=REGEX (contenders)  BENCH_EXTRAS=no
@@ -10,6 +10,8 @@
 # sender until both sides have ended (the daemons of rsync: until the client has). CPU is user + system of all
 # processes of both sides. RSS is the sum of the peaks of a side's processes. Wire is what crossed the loopback
 # device, headers included, in a network namespace of its own where that is allowed. Figures are medians (min-max).
+# What ssh runs over is an sshd of our own (ssh.sh), where there is one; scp copies what links point to, and sends the
+# tree in the first round only: it waits for the other side several times for every file.
 # The machine's noise is in all of them: compare ratios within one table.
 set -u -o pipefail
 
@@ -21,15 +23,27 @@ run=$B/tests/bench/run
 gen=$B/tests/bench/gen
 data=$here/build/bench/data
 work=$here/build/bench/work
+keys=$work/keys
 results=$here/build/bench/results.tsv
 mb=${BENCH_MB:-1024} files=${BENCH_FILES:-38000} tree_mb=${BENCH_TREE_MB:-430}
 resume_mb=${BENCH_RESUME_MB:-4096} small=${BENCH_SMALL:-20000}
 rounds=${BENCH_ROUNDS:-5} sets=${BENCH_SETS:-rand text tree} only=${BENCH_ONLY:-.}
 export LC_ALL=C HAUL_OPTIONS=''
+unset HAUL_KEY_FILE
 exec </dev/null
+
+# Before a user namespace: in there haul would not trust whoever owns the directories above the keys.
+make_keys() {
+	local id
+	rm -rf "$keys" && mkdir -p "$keys" && "$haul" key new "$keys/psk" || return
+	for id in sender receiver; do "$haul" key new --identity="$keys/$id" || return; done
+}
 
 # A network of our own keeps other traffic out of the wire figures.
 if [[ -z ${BENCH_INSIDE-} ]]; then
+	BENCH_USER="$(id -u) $(id -g) $(id -un)" && export BENCH_USER
+	mkdir -p "$work"
+	make_keys >/dev/null 2>"$work/err" || cat "$work/err" >&2
 	for wrap in 'unshare -n' 'unshare -rn'; do
 		if $wrap sh -c 'ip link set lo up' 2>/dev/null; then
 			# shellcheck disable=SC2016 # for the inner shell
@@ -130,19 +144,32 @@ recv_rsync() {
 
 send_rsync() { send rsync -a "$@" "$data/$set" "rsync://127.0.0.1:$port/m/"; }
 
-# name | group | kind of process that must be there | receiver | sender; the sender is timed
+# shellcheck source=ssh.sh
+source "$here/tests/bench/ssh.sh"
+# shellcheck source=after.sh
+source "$here/tests/bench/after.sh"
+
+# name | group | sets, SET:N in N rounds only | programs that must be there | receiver | sender; the sender is timed
 contenders() {
 	cat <<-'END'
-		haul -z none|plain|haul|recv_haul|send_haul -z none
-		tar, nc|plain|tar nc|recv_tar|send tar c -C "$data" "$set" '|' send nc -N 127.0.0.1 "$port"
-		rsync daemon|plain|rsync|recv_rsync|send_rsync
-		cp (limit)|plain|cp|:|send cp -a "$data/$set" "$dest/"
-		haul -z 1|zstd 1|haul|recv_haul|send_haul -z 1
-		tar, zstd -1, nc|zstd 1|tar zstd nc|recv_tar zstd -dc|send tar c -C "$data" "$set" '|' send zstd -1 -c '|' send nc -N 127.0.0.1 "$port"
-		rsync daemon -z zstd 1|zstd 1|rsync|recv_rsync|send_rsync -z --compress-choice=zstd --compress-level=1
-		haul (defaults)|durable|haul|recv_haul|send_haul
-		haul -z none, --sync=none|unsynced|haul|recv_haul --sync=none|send_haul -z none
-		rsync daemon --fsync|durable|rsync|recv_rsync|send_rsync --fsync
+		haul -z none|plain|all|haul|recv_haul|send_haul -z none
+		tar, nc|plain|all|tar nc|recv_tar|send tar c -C "$data" "$set" '|' send nc -N 127.0.0.1 "$port"
+		rsync daemon|plain|all|rsync|recv_rsync|send_rsync
+		cp (limit)|plain|all|cp|:|send cp -a "$data/$set" "$dest/"
+		haul -z 1|zstd 1|all|haul|recv_haul|send_haul -z 1
+		tar, zstd -1, nc|zstd 1|all|tar zstd nc|recv_tar zstd -dc|send tar c -C "$data" "$set" '|' send zstd -1 -c '|' send nc -N 127.0.0.1 "$port"
+		rsync daemon -z zstd 1|zstd 1|all|rsync|recv_rsync|send_rsync -z --compress-choice=zstd --compress-level=1
+		haul (defaults)|durable|all|haul|recv_haul|send_haul
+		haul -z none, --sync=none|unsynced|all|haul|recv_haul --sync=none|send_haul -z none
+		rsync daemon --fsync|durable|all|rsync|recv_rsync|send_rsync --fsync
+		haul --key -z none|encrypted|all|haul psk|recv_haul --key-fd=7 7<"$keys/psk"|send_haul --key-fd=7 -z none 7<"$keys/psk"
+		haul --identity -z none|encrypted|rand|haul identities|recv_haul --identity="$keys/receiver" --peer="$keys/sender.pub"|send_haul --identity="$keys/sender" --peer="$keys/receiver.pub" -z none
+		tar, ssh aes128-gcm|encrypted|all|tar ssh sshd|recv_ssh aes128-gcm@openssh.com|send_tar_ssh
+		rsync, ssh aes128-gcm|encrypted|all|rsync ssh sshd|recv_ssh aes128-gcm@openssh.com|send_rsync_ssh
+		rsync, ssh chacha20-poly1305|encrypted|all|rsync ssh sshd|recv_ssh chacha20-poly1305@openssh.com|send_rsync_ssh
+		scp aes128-gcm|encrypted|rand text tree:1|scp ssh sshd|recv_ssh aes128-gcm@openssh.com|send_scp
+		haul --key -z 1|encrypted, zstd 1|text tree|haul psk|recv_haul --key-fd=7 7<"$keys/psk"|send_haul --key-fd=7 -z 1 7<"$keys/psk"
+		rsync -z zstd 1, ssh aes128-gcm|encrypted, zstd 1|text tree|rsync ssh sshd|recv_ssh aes128-gcm@openssh.com|send_rsync_ssh -z --compress-choice=zstd --compress-level=1
 	END
 }
 
@@ -152,9 +179,11 @@ sum() { # FILE COLUMN
 	[[ -f $1 ]] && awk -v c="$2" '{ n += $c } END { print n + 0 }' "$1" || echo 0
 }
 
-same() {
+same() { # NAME
 	if [[ $set == tree ]]; then
-		diff -r --no-dereference "$data/tree" "$dest/tree" >"$work/diff" 2>&1
+		local links=--no-dereference
+		[[ $1 != scp* ]] || links=''
+		diff -r ${links:+"$links"} "$data/tree" "$dest/tree" >"$work/diff" 2>&1
 	else
 		cmp "$data/$set" "$dest/$set" >"$work/diff" 2>&1
 	fi
@@ -188,7 +217,7 @@ one_run() {
 		wait "$side" 2>/dev/null
 	done
 	((status == 0)) || ok="status $status"
-	[[ $ok == ok ]] && { same || ok='differs'; }
+	[[ $ok == ok ]] && { same "$name" || ok='differs'; }
 	printf '%s\t%s\t%.3f\t%s\t%s\t%s\t%s\t%s\t%s\n' "$set" "$name" \
 		"$(awk -v a="$from" -v b="$to" 'BEGIN { print b - a }')" \
 		"$(sum "$work/stats.send" 2)" "$(sum "$work/stats.recv" 2)" \
@@ -204,9 +233,22 @@ present() {
 	for program in $1; do
 		case $program in
 		haul) [[ -x $haul ]] ;;
+		psk) [[ -s $keys/psk ]] ;;
+		identities) [[ -s $keys/receiver.pub && $(id -u) == "${BENCH_USER%% *}" ]] ;; # see make_keys
+		sshd) [[ -n $sshd ]] ;;
 		*) command -v "$program" >/dev/null ;;
 		esac || return 1
 	done
+}
+
+# meant SETS ROUND: the contender has a part in $set, in that round
+meant() {
+	local entry
+	for entry in $1; do
+		[[ $entry == all || $entry == "$set" ]] && return
+		[[ $entry == "$set:"* ]] && (($2 <= ${entry#*:})) && return
+	done
+	return 1
 }
 
 table() { # SET: the medians of all contenders
@@ -241,11 +283,17 @@ table() { # SET: the medians of all contenders
 	done
 }
 
-# rotated N: the lines, beginning behind the Nth, so that nobody always follows the same one
-rotated() { awk -v n="$1" '{ line[NR] = $0 } END { for (i = 0; i < NR; i++) print line[(i + n * 3) % NR + 1] }'; }
+# shuffled N: the lines in the order of round N, so that nobody always follows the same one
+shuffled() {
+	awk -v n="$1" '{ line[NR] = $0 }
+		END {
+			srand(n)
+			for (i = NR; i > 0; i--) { j = int(rand() * i) + 1; print line[j]; line[j] = line[i] }
+		}'
+}
 
 compare() {
-	local round name need receiver sender
+	local round name part need receiver sender
 	: >"$results"
 	for set in $sets; do
 		dest=$work/dest
@@ -255,9 +303,9 @@ compare() {
 		if [[ $set == tree ]]; then find "$data/tree" -type f -exec cat {} +; else cat "$data/$set"; fi >/dev/null
 		for ((round = 1; round <= rounds; round++)); do
 			printf '%s: round %d of %d\n' "$set" "$round" "$rounds" >&2
-			while IFS='|' read -r -u 8 name _ need receiver sender; do
-				[[ $name =~ $only ]] && present "$need" && one_run "$name" "$receiver" "$sender"
-			done 8< <(contenders | rotated "$round")
+			while IFS='|' read -r -u 8 name _ part need receiver sender; do
+				[[ $name =~ $only ]] && meant "$part" "$round" && present "$need" && one_run "$name" "$receiver" "$sender"
+			done 8< <(contenders | shuffled "$round")
 		done
 		rm -rf "$dest"
 		table "$set"
@@ -347,89 +395,25 @@ stalled() {
 	wait 2>/dev/null
 }
 
-# ---- after an interruption, and onto stable storage
-
-# From here on nothing is cached, where we may say so.
-cool() {
-	sync
-	{ echo 3 >/proc/sys/vm/drop_caches; } 2>/dev/null || cold='the cache is warm: '
+# wall SET NAME: the median of the table
+wall() {
+	awk -F'\t' -v set="$1" -v name="$2" '$1 == set && $2 == name && $9 == "ok" { print $3 }' "$results" | sort -n |
+		awk '{ a[NR] = $1 } END { if (NR) print (a[int((NR + 1) / 2)] + a[int(NR / 2) + 1]) / 2 }'
 }
 
-new_receiver() { # ARGS...
-	sides=()
-	recv_haul "$@"
-}
-
-part_has() { # BYTES: the partial at dest occupies that much
-	[[ $(stat -c %b "$dest"/.haul/*.part 2>/dev/null || echo 0) -ge $(($1 / 512)) ]]
-}
-
-# A file of which nine tenths are at the receiver, recorded to the chunk.
-interrupt_at_nine_tenths() {
-	local chunks=$((resume_mb * 9 / 10)) journal sender i
-	rm -rf "$dest" && mkdir -p "$dest"
-	new_receiver || return
-	send_haul -q -z none --reconnect=100ms --bwlimit=$((resume_mb / 16 + 1))M &
-	sender=$!
-	for ((i = 0; i < 60000; i++)); do
-		part_has $(((chunks + 16) << 20)) && break
-		sleep 0.01
-	done
-	kill -TERM "${sides[0]}"
-	wait "${sides[0]}" "$sender" 2>/dev/null
-	journal=$(echo "$dest"/.haul/*.j)
-	[[ $(stat -c %s "$journal") -ge $((192 + chunks * 64)) ]] && truncate -s $((192 + chunks * 64)) "$journal"
-}
-
-# resumed: how long the rest takes, and until the first MiB of it has crossed, beside the whole
-resumed() {
-	local whole first total from before cold='' sender
-	set=resume
-	[[ -f $data/resume && $(stat -c %s "$data/resume") == $((resume_mb << 20)) ]] ||
-		{ rm -f "$data/resume" && "$gen" rand "$data/resume" "$resume_mb"; } || return
-	rm -rf "$dest" && mkdir -p "$dest"
-	cool
-	new_receiver || return
-	whole=$(timed send_haul -z none)
-	wait "${sides[@]}"
-	interrupt_at_nine_tenths || { echo '  it could not be interrupted; take a larger BENCH_RESUME_MB' && return; }
-	cool
-	new_receiver || return
-	before=$(lo_bytes) from=$EPOCHREALTIME
-	send_haul -z none &
-	sender=$!
-	until (($(lo_bytes) - before > 1 << 20)) || ! kill -0 "$sender" 2>/dev/null; do :; done
-	first=$(ms "$from" "$EPOCHREALTIME")
-	wait "$sender" "${sides[@]}" || echo "bench: resume: status $?" >&2
-	total=$(ms "$from" "$EPOCHREALTIME")
-	cmp "$data/resume" "$dest/resume" || return
-	echo "  ${cold}first MiB of the rest after $first ms, all of it after $total ms; the whole file took $whole ms"
-	rm -rf "$dest"
-}
-
-# synced NAME RECV_ARGS...: files a second of many small ones, 3 times
-synced() {
-	local i name=$1 sender_ms
-	shift
-	set=small
-	[[ $(find "$data/small" -type f 2>/dev/null | wc -l) == "$small" ]] ||
-		{ rm -rf "$data/small" && "$gen" tree "$data/small" "$small" $((small / 250 + 1)) "$data/corpus"; } || return
-	for ((i = 0; i < 3; i++)); do
-		rm -rf "$dest" && mkdir -p "$dest"
-		sync
-		new_receiver "$@" || return
-		sender_ms=$(timed send_haul -z none)
-		wait "${sides[@]}"
-		echo $((small * 1000 / (sender_ms ? sender_ms : 1))) >>"$work/rate"
-	done
-	diff -r --no-dereference "$data/small" "$dest/small" || return
-	printf '  %-24s %s files/s\n' "$name" "$(median <"$work/rate")"
-	rm -rf "$work/rate" "$dest"
+ciphers() {
+	local plain sealed
+	plain=$(wall rand 'haul -z none') sealed=$(wall rand 'haul --key -z none')
+	if [[ -n $plain && -n $sealed ]]; then
+		"$B/tests/bench/aead" --mb $((mb * 1048576 / 1000000)) --plain "$plain" --sealed "$sealed"
+	else
+		"$B/tests/bench/aead"
+	fi
 }
 
 extras() {
 	local nc_send
-	nc_send=$(contenders | sed -n 's/^tar, nc|plain|tar nc|recv_tar|//p')
+	nc_send=$(contenders | sed -n 's/^tar, nc|plain|all|tar nc|recv_tar|//p')
 	dest=$work/dest
 	measure=
 	printf x >"$data/one"
@@ -439,6 +423,9 @@ extras() {
 	present haul && latency haul 'recv_haul' 'send_haul'
 	present 'tar nc' && latency 'tar, nc' recv_tar "$nc_send"
 	present rsync && latency 'rsync daemon' recv_rsync send_rsync
+	# shellcheck disable=SC2016 # for eval
+	present 'haul psk' && latency 'haul --key' 'recv_haul --key-fd=7 7<"$keys/psk"' 'send_haul --key-fd=7 7<"$keys/psk"'
+	present 'rsync ssh sshd' && latency 'rsync, ssh' 'recv_ssh aes128-gcm@openssh.com' send_rsync_ssh
 	if [[ " $sets " == *' tree '* ]]; then
 		echo
 		echo 'the tree again, nothing changed (3 runs):'
@@ -453,8 +440,12 @@ extras() {
 	present rsync && stalled 'rsync daemon' recv_rsync send_rsync
 	present haul || return
 	echo
-	echo "a file of $resume_mb MiB, interrupted at nine tenths, cold:"
-	resumed
+	echo "another cipher suite (haul speaks ChaCha20-Poly1305 only):"
+	ciphers
+	echo
+	echo "a file of $resume_mb MiB, interrupted at nine tenths, gone on with by new processes:"
+	resumed kept 3
+	resumed dropped 1
 	echo
 	echo "$small small files on the file system of build/ (3 runs):"
 	synced '--sync=batch' --sync=batch
@@ -465,6 +456,7 @@ cleanup() {
 	local job
 	for job in $(jobs -p); do kill "$job" 2>/dev/null; done
 	rm -rf "$work"
+	[[ -z $sshd_dir ]] || rmdir "$sshd_dir"
 	[[ ${dest-} != /dev/shm/haul-bench.* ]] || rm -rf "$dest"
 }
 
@@ -473,11 +465,13 @@ trap cleanup EXIT
 trap 'exit 130' INT TERM
 make_data
 missing=''
-for program in haul tar nc rsync zstd; do present "$program" || missing+=" $program"; done
+for program in haul tar nc rsync zstd ssh scp sshd; do present "$program" || missing+=" $program"; done
 echo "$(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), Linux $(uname -r), $rounds rounds"
 present haul && "$haul" --version | head -n 2
 present rsync && rsync --version | head -n 1
 present zstd && zstd --version
+present ssh && ssh -V 2>&1
 [[ -z $missing ]] || echo "missing, and left out:$missing"
+ssh_ready
 compare
 [[ ${BENCH_EXTRAS:-yes} == no ]] || extras

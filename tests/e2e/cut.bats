@@ -132,4 +132,36 @@ every_nth_offset() {
 	start again "$HAUL" recv --listen="$RECV_ADDR" --json=again.json dst
 	reap "$sender" 0
 	same_tree src dst/src
+	local total
+	total=$(find src -type f -printf '%s\n' | awk '{ n += $1 } END { print n }')
+	counts_once "$total"
+	[ "$(json_field send.json 'done' files)" -eq "$(find src -type f | wc -l)" ]
+}
+
+# counts_once TOTAL: every byte of content is one that was moved, skipped or kept
+counts_once() {
+	local n=0 m
+	for m in bytes skipped_bytes kept_bytes; do
+		n=$((n + $(json_field send.json 'done' "$m")))
+	done
+	[ "$n" -eq "$1" ] || fail "$n bytes are counted, $1 were sent" "$(tail -n 1 send.json)"
+}
+
+@test "the receiver is killed in a file of which nothing is recorded: it is sent again, and counted as that" {
+	mkdir src
+	random_file src/a 20000000
+	start_recv dst
+	start send "$HAUL" send --json=send.json --bwlimit=20M -z none src "$RECV_ADDR"
+	local sender=$PID lost
+	await json_has send.json progress '"bytes":[1-9][0-9]{6}'
+	kill -9 "$RECV_PID"
+	reap "$RECV_PID"
+	rm -rf dst/.haul
+	start again "$HAUL" recv --listen="$RECV_ADDR" --json=again.json dst
+	reap "$sender" 0
+	same_tree src dst/src
+	done_is send.json bytes=20000000 kept_bytes=0 skipped_bytes=0 files=1
+	lost=$(json_field send.json 'done' resent_bytes)
+	[ "$lost" -ge 1000000 ]
+	[ "$lost" -le 20000000 ]
 }

@@ -150,6 +150,73 @@ to_nobody='--connect=50ms --retry-delay=10ms..20ms'
 	HAUL_KEY_FILE=none refused 'none: cannot be opened' send src 127.0.0.1:1
 }
 
+# reachable DIR: others may pass through what leads there from the scratch space of this run
+reachable() {
+	local dir=$1
+	while [ "$dir" != / ] && [ "$dir" != /tmp ]; do
+		chmod go+x "$dir"
+		dir=$(dirname "$dir")
+	done
+}
+
+# as_service CMD...: as the user of a service that systemd runs, if that can be
+as_service() {
+	if [ "$(id -u)" -eq 0 ]; then
+		setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+	else
+		"$@"
+	fi
+}
+
+# grant PATH UID PERMISSIONS: an access control list for PATH, with which its owner and this user may do that (a digit)
+grant() {
+	python3 -c 'import os, struct, sys
+path, uid, may = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+none = 0xffffffff
+entries = (1, may, none), (2, may, uid), (4, 0, none), (16, may, none), (32, 0, none)
+os.setxattr(path, "system.posix_acl_access", struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in entries))
+' "$@"
+}
+
+@test "LoadCredential=: what systemd makes of a key file is believed, and nothing looser" {
+	local service=65534
+	[ "$(id -u)" -eq 0 ] || service=$(id -u)
+	mkdir credentials state
+	reachable "$PWD"
+	cp "$HAUL" haul
+	chown "$service" state
+	"$HAUL" key new key >/dev/null 2>&1
+	cp -p key credentials/key
+	echo x >src
+	# since systemd 254: root's files with an entry for the user of the service, in a directory that has one, too
+	grant credentials/key "$service" 4
+	grant credentials "$service" 5
+	[ "$(mode credentials/key)" = 440 ]
+	[ "$(mode credentials)" = 550 ]
+	start_on recv state/port as_service ./haul recv --key="$PWD/credentials/key" --listen=127.0.0.1:0 \
+		--port-file="$PWD/state/port" "$PWD/state"
+	"$HAUL" send -k key src "$ADDR"
+	same_bytes src state/src
+	stop "$PID" 143
+	# before that: the files are the user's own
+	rm -rf credentials
+	mkdir credentials
+	cp -p key credentials/key
+	chmod 400 credentials/key
+	chmod 500 credentials
+	chown "$service" credentials/key credentials
+	start_on recv state/port as_service ./haul recv --key="$PWD/credentials/key" --listen=127.0.0.1:0 \
+		--port-file="$PWD/state/port" "$PWD/state"
+	stop "$PID" 143
+	# the same mode without the list is the group's to read; an entry for somebody else is his
+	chown "$(id -u)" credentials credentials/key
+	chmod 440 credentials/key
+	refused 'open to others \(mode 0440\); run: chmod 600' recv --key=credentials/key --listen=127.0.0.1:0 dst
+	grant credentials/key 65533 4
+	refused 'open to others \(mode 0440\); run: chmod 600' recv --key=credentials/key --listen=127.0.0.1:0 dst
+	chmod 700 credentials # for who cleans up
+}
+
 @test "--key-fd: the first line of a descriptor" {
 	echo x >src
 	"$HAUL" key new key >/dev/null 2>&1

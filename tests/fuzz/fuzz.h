@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 /* The next at most max bytes of the script. */
 static inline struct span script_bytes(struct rd *r, size_t max)
 {
-	size_t n = max < r->n ? max : r->n;
+	size_t n = r->bad ? 0 : max < r->n ? max : r->n;
 	return (struct span){rd_take(r, n), n};
 }
 

@@ -1,11 +1,13 @@
 /*
  * A link and the session table against a peer that says anything, over connections that come and go: sealed
  * frames with the expected offset or near it, raw bytes, acks, cuts in the middle of a write, replays and
- * time.
+ * time; and somebody between them who changes, repeats and drops records.
  *
- *   input   role u8, then steps: an opcode u8 and its operands; see the table at the end
+ *   input   role u8 (1: sender; 2: keeps until durable; 4: with keys), then steps: an opcode u8 and its
+ *           operands; see the table at the end
  *
- * Held to: what arrives is in order and without gaps, nothing is lost by a cut, the ring stays in its bounds.
+ * Held to: what arrives is in order and without gaps, nothing is lost by a cut, the ring stays in its bounds;
+ * nothing of an altered record is taken; what goes out opens, in order and without gaps from where the peer is.
  */
 #include "fuzz.h"
 
@@ -19,7 +21,12 @@ struct rig {
 	struct link l;
 	struct session session;
 	enum frame_role mine;
-	struct seal peer; /* of what the peer says on this connection */
+	bool keyed;
+	struct seal peer;   /* of what the peer says on this connection */
+	struct seal hears;  /* and of what it hears */
+	uint64_t expects;   /* the offset it waits for */
+	uint8_t said[4096]; /* to it, and not yet a whole record */
+	size_t said_n;
 	uint64_t now, accepted;
 	uint32_t cost[OPEN_MAX]; /* of messages not yet consumed: a ring */
 	size_t first, open;
@@ -91,7 +98,50 @@ static void feed(const uint8_t *p, size_t n, size_t piece)
 	}
 }
 
+/* ---- what goes out ---- */
+
+static void hear_record(size_t len)
+{
+	struct frame_head h;
+	size_t body_len;
+	CHECK(seal_open(&rig.hears, rig.said + RECORD_LEN_BYTES, len, &body_len));
+	CHECK(!frame_head_get(rig.said + RECORD_LEN_BYTES, &h) && h.body_len == body_len);
+	if (frame_class_of(h.type) == FRAME_CLASS_MESSAGE) {
+		CHECK(h.offset == rig.expects && h.cost);
+		rig.expects += h.cost;
+	}
+}
+
+static void hear(const uint8_t *p, size_t n)
+{
+	while (n) {
+		struct rd length = rd_init(rig.said, RECORD_LEN_BYTES);
+		size_t want = RECORD_LEN_BYTES;
+		if (rig.said_n >= want)
+			want += rd_u32(&length);
+		CHECK(want <= sizeof rig.said);
+		size_t take = want - rig.said_n < n ? want - rig.said_n : n;
+		memcpy(rig.said + rig.said_n, p, take);
+		rig.said_n += take;
+		p += take;
+		n -= take;
+		if (rig.said_n == want && want > RECORD_LEN_BYTES) {
+			hear_record(want - RECORD_LEN_BYTES);
+			rig.said_n = 0;
+		}
+	}
+}
+
 /* ---- steps ---- */
+
+/* One direction of a connection: each has keys of its own. */
+static void make_seal(struct seal *s, uint8_t direction)
+{
+	uint8_t key[SEAL_KEY_BYTES] = {direction, (uint8_t)rig.l.generation};
+	*s = (struct seal){0};
+	if (rig.keyed)
+		seal_init_aead(s, key, 5);
+}
 
 static void step_attach(struct rd *r)
 {
@@ -101,9 +151,13 @@ static void step_attach(struct rd *r)
 	if (received > rig.l.channel.sent)
 		received = 0;
 	link_grant(&rig.l);
-	if (link_attach(&rig.l, &hs, received, granted, rig.now, &err) == WIRE_OK)
-		rig.peer = (struct seal){0};
-	else
+	make_seal(&hs.rx, 1);
+	make_seal(&hs.tx, 2);
+	rig.peer = hs.rx;
+	rig.hears = hs.tx;
+	rig.expects = received;
+	rig.said_n = 0;
+	if (link_attach(&rig.l, &hs, received, granted, rig.now, &err) != WIRE_OK)
 		rig.over = true;
 }
 
@@ -113,28 +167,55 @@ static void step_detach(struct rd *r)
 	link_detach(&rig.l, rig.now);
 }
 
-static void step_frame(struct rd *r)
+struct record {
+	uint8_t p[RECORD_LEN_BYTES + FRAME_HEAD_BYTES + 256 + RECORD_TAG_MAX_BYTES];
+	size_t n, piece;
+};
+
+/* What the peer says next. */
+static void make_record(struct rd *r, struct record *out)
 {
-	static uint8_t record[RECORD_LEN_BYTES + FRAME_HEAD_BYTES + 256 + RECORD_TAG_MAX_BYTES];
 	struct frame_head h = {.type = frame_type(r)};
 	int8_t beside = (int8_t)rd_u8(r);
 	uint16_t cost = rd_u16(r);
-	size_t piece = (size_t)rd_u8(r) + 1;
+	out->piece = (size_t)rd_u8(r) + 1;
 	struct span body = script_bytes(r, rd_u8(r));
 	if (frame_class_of(h.type) == FRAME_CLASS_MESSAGE) {
 		h.cost = cost;
 		h.offset = rig.accepted + (uint64_t)(int64_t)beside;
 	}
 	h.body_len = (uint32_t)body.n;
-	struct wr w = wr_init(record, sizeof record);
-	uint8_t head[FRAME_HEAD_BYTES], tag[RECORD_TAG_MAX_BYTES];
-	frame_head_put(head, &h);
-	seal_close(&rig.peer, head, body.p, body.n, tag);
-	wr_uint(&w, sizeof head + body.n + seal_tag_bytes(&rig.peer), RECORD_LEN_BYTES);
-	wr_bytes(&w, head, sizeof head);
+	struct wr w = wr_init(out->p + RECORD_LEN_BYTES + FRAME_HEAD_BYTES, 256);
+	frame_head_put(out->p + RECORD_LEN_BYTES, &h);
 	wr_bytes(&w, body.p, body.n);
-	wr_bytes(&w, tag, seal_tag_bytes(&rig.peer));
-	feed(record, w.n, piece);
+	CHECK(seal_whole(&rig.peer, out->p, FRAME_HEAD_BYTES + body.n));
+	out->n = RECORD_LEN_BYTES + FRAME_HEAD_BYTES + body.n + seal_tag_bytes(&rig.peer);
+}
+
+static void step_frame(struct rd *r)
+{
+	struct record rec;
+	make_record(r, &rec);
+	feed(rec.p, rec.n, rec.piece);
+}
+
+/* A bit is changed, a record comes twice, or one is missing. */
+static void step_alter(struct rd *r)
+{
+	struct record rec;
+	uint16_t how = rd_u16(r);
+	uint64_t before = rig.accepted;
+	make_record(r, &rec);
+	if (how & 1) {
+		rec.p[(how >> 4) % rec.n] ^= (uint8_t)(1u << (how >> 1 & 7));
+	} else if (how & 2) {
+		feed(rec.p, rec.n, rec.piece);
+		before = rig.accepted;
+	} else {
+		make_record(r, &rec);
+	}
+	feed(rec.p, rec.n, rec.piece);
+	CHECK(rig.accepted == before);
 }
 
 /* An ACK that is right more often than chance would have it. */
@@ -192,10 +273,13 @@ static void step_write(struct rd *r)
 	if (rig.l.state == LINK_DOWN)
 		return;
 	size_t areas = link_gather(&rig.l, rig.now, iov);
-	for (size_t i = 0; i < areas; i++)
-		n += iov[i].iov_len;
-	if (n)
-		link_wrote(&rig.l, n < most ? n : most);
+	for (size_t i = 0; i < areas && n < most; i++) {
+		size_t take = iov[i].iov_len < most - n ? iov[i].iov_len : most - n;
+		hear(iov[i].iov_base, take);
+		n += take;
+	}
+	if (areas)
+		link_wrote(&rig.l, n);
 }
 
 static void step_time(struct rd *r)
@@ -237,6 +321,7 @@ static void step_state(struct rd *r)
 
 static void (*const steps[])(struct rd *) = {step_frame,   step_ack,   step_send, step_write,  step_time,
 					     step_consume, step_state, step_raw,  step_attach, step_detach};
+#define ALTER 250 /* and above: step_alter */
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
@@ -254,10 +339,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	uint8_t role = rd_u8(&r);
 	rig.mine = role & 1 ? ROLE_SENDER : ROLE_RECEIVER;
 	cfg.keep_until_durable = role & 2;
+	rig.keyed = role & 4;
 	CHECK(link_init(&rig.l, &cfg, rig.now, &raised) == WIRE_OK);
 	step_attach(&none);
-	while (r.n && !r.bad && !rig.over)
-		steps[rd_u8(&r) % (sizeof steps / sizeof *steps)](&r);
+	while (r.n && !r.bad && !rig.over) {
+		uint8_t op = rd_u8(&r);
+		(op < ALTER ? steps[op % (sizeof steps / sizeof *steps)] : step_alter)(&r);
+	}
 	link_free(&rig.l);
 	return 0;
 }

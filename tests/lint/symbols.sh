@@ -1,6 +1,6 @@
 #!/bin/sh
-# Who may call what, read from the objects. Path system calls: on the receiver's side only lib/root.c makes them, with
-# lib/beneath.c, lib/place.c and lib/strays.c, its hands; on the sender's the walk. Every other object is listed with what it needs and
+# Who may call what, read from the objects. Path system calls: on the receiver's side only lib/root*.c make them,
+# with lib/beneath.c, lib/place.c and lib/strays.c, their hands; on the sender's the walk. Every other object is listed with what it needs and
 # why. So is syscall(), which could be any of them. lib/ never prints, exits or aborts.
 # usage: tests/lint/symbols.sh HAUL_BINARY     (its objects lie beside it)
 set -u
@@ -12,10 +12,15 @@ bad=0
 allowed() {
 	case $1 in
 	lib/root.o) echo '.*' ;;                                  # the destination, beneath DIR
+	lib/root_state.o) echo 'mkdirat|unlinkat|renameat|fstatat' ;; # its .haul
 	lib/place.o) echo 'renameat2?|linkat|unlinkat|fstatat|faccessat' ;; # its final names
+	lib/destdir.o) echo 'open|mkdir|l?stat|faccessat' ;;      # DIR itself, as the user spelt it
 	lib/beneath.o) echo 'openat|syscall|fchmodat' ;;          # openat2, and where there is none; a closed directory's mode
 	lib/strays.o) echo 'fstatat|unlinkat' ;;                  # what --delete removes
 	lib/walk.o) echo 'open|openat|readlinkat|fstatat|unlinkat' ;; # the source; --remove-source-files
+	lib/walk_start.o) echo 'openat|fstatat' ;;                # where each source begins
+	lib/walk_list.o) echo 'fstatat' ;;                        # names of --files-from
+	lib/walk_ignore.o) echo 'openat' ;;                       # .gitignore
 	lib/operand.o) echo 'realpath' ;;                         # the name of `..`
 	lib/sink.o) echo 'open|stat' ;;                           # -o FILE that is a FIFO or a device
 	lib/listen.o) echo 'open|l?stat|rename|renameat2|unlink' ;;   # unix socket, port file
@@ -28,7 +33,7 @@ allowed() {
 	lib/landlock.o) echo 'openat|syscall' ;;                  # O_PATH, for rules; Landlock itself
 	lib/seccomp.o) echo 'syscall' ;;                          # seccomp
 	lib/command.o | lib/holder.o) echo 'syscall' ;;           # pidfd
-	cmd/*) echo 'open|fopen|rename|renameat2?|unlink|l?stat|realpath|mkdir' ;; # files named by options
+	cmd/*) echo 'open|fopen|access|rename|renameat2?|unlink|l?stat|realpath|mkdir' ;; # files named by options
 	*) echo 'none' ;;
 	esac
 }
@@ -61,7 +66,7 @@ for object in "$objects"/lib/*.o "$objects"/cmd/*.o "$objects"/wire/*.o; do
 		grep -xE 'v?printf|puts|putchar|perror|psignal|v?(err|warn)x?|v?syslog|stdout|stderr|stdin|exit|quick_exit|_?_?exit|abort|assert_fail|assert|error|signal|longjmp'); do
 		# between fork and exec there is nobody to return to; a handler is reset for the child there
 		case $name:$call in
-		lib/command.o:_exit | lib/command.o:signal | lib/serve.o:_exit | lib/porter.o:_exit) continue ;;
+		lib/command.o:_exit | lib/command.o:signal | lib/serve_sessions.o:_exit | lib/porter.o:_exit) continue ;;
 		esac
 		echo "symbols: ${name%.o}.c uses $call: lib/ never prints, exits, aborts or installs handlers"
 		bad=1

@@ -25,10 +25,11 @@ static struct haul_keys *loaded(enum keys_mode mode)
 	return k;
 }
 
+static struct handshake from; /* the initiator of the last meeting */
+
 /* Runs a handshake of i with r; what the responder says of M1. */
 static enum wire_rc meet(const struct auth *i, const struct auth *r, struct handshake *hs)
 {
-	struct handshake from;
 	struct hello h = {.minor_min = 1, .minor_max = 1, .max_body = RECORD_BODY_MAX_BYTES};
 	struct frame_attach a = {.role = ROLE_SENDER, .fresh = 1};
 	struct wire_err err = {0};
@@ -43,6 +44,15 @@ static enum wire_rc meet(const struct auth *i, const struct auth *r, struct hand
 		at += n;
 	}
 	return rc;
+}
+
+/* What the initiator says of the answer. */
+static enum wire_rc answered_by(const struct handshake *hs)
+{
+	struct wire_err err = {0};
+	handshake_sent(&from, from.out_len);
+	assert_int_equal(hs->out_len, M2_BYTES);
+	return handshake_feed(&from, hs->out, hs->out_len, &err);
 }
 
 static void a_shared_key(void **state)
@@ -98,6 +108,33 @@ static void a_list_of_peers(void **state)
 	keys_free(server);
 }
 
+/* Both sides have the same key on top of their static ones, or they do not meet; the owner is the identity's. */
+static void a_key_on_top(void **state)
+{
+	(void)state;
+	struct haul_keys *k[2] = {loaded(KEYS_PEER), loaded(KEYS_PEER)};
+	uint8_t owner[OWNER_BYTES];
+	for (int i = 0; i < 2; i++)
+		memcpy(k[i]->peer, k[!i]->pub, KEY_BYTES);
+	for (unsigned has = 0; has < 8; has++) {
+		struct handshake hs;
+		for (int i = 0; i < 2; i++) {
+			k[i]->has_psk = has >> i & 1;
+			memset(k[i]->psk, has >> 2 && i ? 2 : 1, sizeof k[i]->psk);
+		}
+		struct auth *a = auth_new(k[0], NULL), *b = auth_new(k[1], NULL);
+		assert_string_equal(auth_mode_name(b), "peer");
+		assert_int_equal(meet(a, b, &hs), WIRE_OK); /* it is mixed in with the answer */
+		if (has == 0)
+			memcpy(owner, hs.owner, sizeof owner);
+		assert_memory_equal(hs.owner, owner, sizeof owner);
+		bool same = has == 0 || has == 3 || has == 4;
+		assert_int_equal(answered_by(&hs), same ? WIRE_OK : WIRE_AUTH);
+		auth_free(a), auth_free(b);
+	}
+	keys_free(k[0]), keys_free(k[1]);
+}
+
 static void nothing_is_nothing(void **state)
 {
 	(void)state;
@@ -115,6 +152,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_shared_key),
 		cmocka_unit_test(a_list_of_peers),
+		cmocka_unit_test(a_key_on_top),
 		cmocka_unit_test(nothing_is_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

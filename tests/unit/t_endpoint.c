@@ -792,7 +792,43 @@ static void descriptors_are_inherited(void **state)
 	haul_err_clear(&err);
 	assert_false(endpoint_is_single(&ep));
 	assert_int_equal(endpoint_listen(&ep, &bound, &err), -1);
-	assert_string_equal(err.why, "no such descriptor");
+	assert_non_null(strstr(err.why, "is not open"));
+}
+
+static void descriptors_are_looked_at(void **state)
+{
+	(void)state;
+	int pair[2], pipes[2], dead = socket(AF_INET, SOCK_STREAM, 0), udp = socket(AF_INET, SOCK_DGRAM, 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_int_equal(pipe(pipes), 0);
+	FILE *file = tmpfile();
+	assert_non_null(file);
+	const struct {
+		int fd;
+		const char *why; /* NULL: it will do */
+	} table[] = {{pair[0], NULL},
+		     {pipes[0], "is not a socket"},
+		     {fileno(file), "is a file"},
+		     {udp, "not a stream socket"},
+		     {dead, "neither listens nor is connected"},
+		     {99999, "is not open"}};
+	for (size_t i = 0; i < LEN(table); i++) {
+		struct endpoint ep = {.kind = ENDPOINT_FD, .fd = table[i].fd, .text = "fd:N"};
+		struct haul_err err = {0};
+		assert_int_equal(endpoint_check(&ep, &err), table[i].why ? HAUL_USAGE : HAUL_OK);
+		if (table[i].why)
+			assert_non_null(strstr(err.why, table[i].why));
+	}
+	struct endpoint tcp = {.kind = ENDPOINT_TCP, .fd = -1, .host = "h", .port = "1", .text = "h:1"};
+	struct haul_err err = {0};
+	assert_int_equal(endpoint_check(&tcp, &err), HAUL_OK);
+	fclose(file);
+	for (int i = 0; i < 2; i++) {
+		close(pair[i]);
+		close(pipes[i]);
+	}
+	close(dead);
+	close(udp);
 }
 
 static void activated(int fd)
@@ -941,6 +977,7 @@ int main(void)
 		cmocka_unit_test(missing_rsh),
 		cmocka_unit_test(stdio_is_adopted),
 		cmocka_unit_test(descriptors_are_inherited),
+		cmocka_unit_test(descriptors_are_looked_at),
 		cmocka_unit_test(systemd_activation),
 		cmocka_unit_test(systemd_is_notified),
 		cmocka_unit_test(port_file_is_atomic),

@@ -2,12 +2,15 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
 #include <signal.h>
 #include <sodium.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <sys/wait.h>
 
 #include "lib/keyfile.h"
@@ -307,6 +310,82 @@ static void the_wrong_kind(void **state)
 	assert_int_equal(keys_load_identity(keys, "id", &err), HAUL_OK);
 	refused(keys_load_peer(keys, pub_text, &err), pub_text, "of this side");
 	refused(keys_load_peer(keys, "id.pub", &err), "id.pub", "of this side");
+}
+
+/* As setfacl makes them: the mask is what the group's bits of the mode show. */
+struct acl_entry {
+	uint16_t tag, perm;
+	uint32_t id;
+};
+
+static void put_acl(const char *path, const struct acl_entry *entry, size_t count)
+{
+	struct {
+		uint32_t version;
+		struct acl_entry entry[8];
+	} acl = {POSIX_ACL_XATTR_VERSION, {{0}}};
+	memcpy(acl.entry, entry, count * sizeof *entry);
+	assert_int_equal(setxattr(path, "system.posix_acl_access", &acl, 4 + count * sizeof *entry, 0), 0);
+}
+
+/* What an access control list says counts, not the mode that it shows: this is how systemd hands over credentials. */
+static void access_control_lists(void **state)
+{
+	(void)state;
+	const uint32_t self = geteuid(), other = 65533, none = ACL_UNDEFINED_ID;
+	const struct {
+		mode_t shown;
+		bool secret, pub; /* is it good enough? */
+		struct acl_entry more;
+		uint16_t user, group, mask, others;
+	} cases[] = {
+		{0440, true, true, {ACL_USER, 4, self}, 4, 0, 4, 0}, /* systemd's */
+		{0640, true, true, {ACL_USER, 4, 0}, 6, 0, 4, 0},
+		{0660, true, true, {ACL_USER, 6, self}, 6, 0, 6, 0},
+		{0600, true, true, {ACL_USER, 4, other}, 6, 0, 0, 0}, /* masked */
+		{0440, false, true, {ACL_USER, 4, other}, 4, 0, 4, 0},
+		{0440, false, true, {ACL_GROUP, 4, other}, 4, 0, 4, 0},
+		{0440, false, true, {ACL_USER, 4, self}, 4, 4, 4, 0},
+		{0444, false, true, {ACL_USER, 4, self}, 4, 0, 4, 4},
+		{0660, false, false, {ACL_USER, 6, other}, 6, 0, 6, 0},
+		{0660, false, false, {ACL_GROUP, 2, other}, 6, 0, 6, 0},
+		{0442, false, false, {ACL_USER, 4, self}, 4, 0, 4, 2},
+	};
+	make_texts();
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const struct acl_entry list[] = {
+			{ACL_USER_OBJ, cases[i].user, none},
+			cases[i].more.tag == ACL_USER
+				? cases[i].more
+				: (struct acl_entry){ACL_GROUP_OBJ, cases[i].group, none},
+			cases[i].more.tag == ACL_USER
+				? (struct acl_entry){ACL_GROUP_OBJ, cases[i].group, none}
+				: cases[i].more,
+			{ACL_MASK, cases[i].mask, none},
+			{ACL_OTHER, cases[i].others, none},
+		};
+		struct stat st;
+		uint8_t pub[KEY_BYTES];
+		put_mode("key", psk_text, 0600);
+		put_acl("key", list, COUNT(list));
+		assert_int_equal(stat("key", &st), 0);
+		assert_int_equal(st.st_mode & 07777, cases[i].shown);
+		enum haul_rc rc = keys_load_psk(keys, "key", &err);
+		if ((rc == HAUL_OK) != cases[i].secret)
+			fail_msg("list %zu: %s", i, err.why);
+		if (!cases[i].secret) {
+			refused(rc, "key", "run: chmod 600 key");
+			assert_int_equal(chmod("key", 0600), 0); /* which takes the mask away, and helps */
+			assert_int_equal(keys_load_psk(keys, "key", &err), HAUL_OK);
+		}
+		put_mode("id.pub", pub_text, 0644);
+		put_acl("id.pub", list, COUNT(list));
+		rc = keys_parse_public("id.pub", pub, &err);
+		if (cases[i].pub)
+			assert_int_equal(rc, HAUL_OK);
+		else
+			refused(rc, "id.pub", "chmod go-w");
+	}
 }
 
 static void files_cut_and_longer(void **state)
@@ -678,6 +757,7 @@ int main(void)
 		TEST(the_wrong_kind),
 		TEST(files_cut_and_longer),
 		TEST(modes),
+		TEST(access_control_lists),
 		TEST(advice_is_exact),
 		TEST(what_is_no_file),
 		TEST(huge_files),

@@ -398,6 +398,40 @@ static void state_directory_is_checked(void **state)
 	assert_int_equal(st.st_mode & 0777, 0700);
 }
 
+static void looking(void **state)
+{
+	(void)state;
+	struct haul_err err = {0};
+	struct root *seen;
+	struct stat st;
+	static const char *const absent[][2] = {{"new", NULL}, {"new", "sub"}, {"dst", "sub/deep"}};
+	for (size_t i = 0; i < 3; i++) {
+		const char *name;
+		bool created;
+		assert_int_equal(root_look(absent[i][0], absent[i][1], &seen, &err), HAUL_OK);
+		assert_int_equal(root_fd(seen), -1);
+		assert_int_equal(root_stat(seen, "f", &st), -ENOENT);
+		assert_null(root_dir_get(seen, "a/f", true, &name));
+		assert_int_equal(root_mkdir(seen, "d", &created), -ENOENT);
+		root_tidy(seen);
+		root_close(seen);
+	}
+	assert_int_equal(access("new", F_OK), -1);
+	assert_int_equal(access("dst/sub", F_OK), -1);
+	assert_int_equal(put("dst/f", "x"), 0);
+	assert_int_equal(root_look("dst", NULL, &seen, &err), HAUL_OK);
+	assert_int_equal(root_stat(seen, "f", &st), 0);
+	root_close(seen);
+	assert_int_equal(root_look("no/such", NULL, &seen, &err), HAUL_IO);
+	haul_err_clear(&err);
+	assert_int_equal(root_look("outside/secret", NULL, &seen, &err), HAUL_IO);
+	haul_err_clear(&err);
+	assert_int_equal(symlink("nowhere", "dangling"), 0);
+	assert_int_equal(root_look("dangling", NULL, &seen, &err), HAUL_IO);
+	haul_err_clear(&err);
+	assert_int_equal(root_look("dst", "../outside", &seen, &err), HAUL_POLICY);
+}
+
 static void opening(void **state)
 {
 	(void)state;
@@ -607,6 +641,7 @@ static const struct CMUnitTest root_tests[] = {
 	TEST(temporary_names),
 	TEST(state_directory_is_checked),
 	TEST(opening),
+	TEST(looking),
 	TEST(cache_is_bounded),
 	TEST(removed_directories),
 	TEST(longest_path),
