@@ -184,7 +184,8 @@ static void on_planned(struct tty *t, const struct event *ev)
 	struct line l = {.len = 0};
 	add_escaped(&l, ev->u.file.path, ev->u.file.path_len);
 	clear_live(t);
-	printf("%s%.*s\n", ev->u.file.state == FILE_STRAY ? "deleting " : "", (int)(l.len < sizeof l.text ? l.len : sizeof l.text - 1), l.text);
+	printf("%s%.*s\n", ev->u.file.state == FILE_STRAY ? "deleting " : "",
+	       (int)(l.len < sizeof l.text ? l.len : sizeof l.text - 1), l.text);
 }
 
 static void on_file(struct tty *t, const struct event *ev)

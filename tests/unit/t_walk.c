@@ -254,7 +254,7 @@ static void source_names(void **state)
 /* For --delete: what is left out is told, and a directory of which not all could be. */
 static struct walk *walk_telling(const char *const *sources, size_t count, enum links_mode links)
 {
-	struct haul_config cfg = {.links = links, .delete_strays = true};
+	struct haul_config cfg = {.links = links, .delete_strays = true, .max_size = SIZE_UNSET};
 	struct haul_err err = {0};
 	struct walk *w = NULL;
 	return walk_new(&cfg, sources, count, &w, &err) == HAUL_OK ? w : NULL;
