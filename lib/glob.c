@@ -290,8 +290,8 @@ static void feed(struct run *r, char c)
 	size_t low = r->low, above = r->high + 1;
 	r->low = r->g->count + 1;
 	r->high = 0;
-	while (above-- > low) {
-		if (!r->on[above])
+	while (above > low) {
+		if (!r->on[--above])
 			continue;
 		r->on[above] = false;
 		if (above == r->g->count)

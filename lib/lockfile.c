@@ -68,7 +68,8 @@ enum haul_rc lockfile_take(const char *file, const char *dest, uint64_t wait_ms,
 	if (st.st_uid != geteuid() && st.st_uid != 0) {
 		close(*fd);
 		*fd = -1;
-		return haul_fail(err, HAUL_USAGE, 0, file, "cannot be used as a lock: it is another user's");
+		return haul_fail(err, HAUL_USAGE, 0, file,
+				 "cannot be used as a lock: it is another user's; --lock=FILE names one");
 	}
 	if (wait_for_lock(*fd, file, wait_ms, signal_fd, err) == HAUL_OK) {
 		futimens(*fd, NULL); /* or a cleaner of /tmp takes it for forgotten, while it is held */

@@ -145,8 +145,9 @@ static enum haul_rc on_want(struct sender *s, struct span body)
 	if (!frame_get_want(body, &want) || !want.count)
 		return sender_malformed(s, "malformed WANT", body.n);
 	struct rd r = rd_init(want.verdicts.p, want.verdicts.n);
-	for (uint64_t id = want.first; id < want.first + want.count; id++) {
+	for (uint64_t i = 0; i < want.count; i++) {
 		struct frame_verdict v;
+		uint64_t id = want.first + i; /* one that wraps is nobody's */
 		struct source_file *f = sender_entry_of(s, id);
 		bool content = f && (f->type == ENTRY_FILE || f->type == ENTRY_STREAM);
 		if (!frame_get_part_verdict(&r, &v) || !f || f->wanted || v.action > 4 ||

@@ -250,7 +250,7 @@ holding() {
 @test "the deadline: 26, one block, and the next run continues" {
 	random_file src/large 30000000
 	start_recv dst
-	cron 26 --deadline=1s --bwlimit=5M -z none src/. "$RECV_ADDR"
+	cron 26 --deadline=2s --bwlimit=5M -z none src/. "$RECV_ADDR"
 	block 26 again 'the deadline has come'
 	cron 0 --json=e.json src/. "$RECV_ADDR"
 	same_tree src dst
@@ -267,4 +267,17 @@ holding() {
 	empty send.out
 	block 143 again '' send.err
 	grep -Eq '^  next       the same command goes on' send.err
+}
+
+@test "a lock that is another user's is none, and neither is a symbolic link" {
+	ln -s elsewhere lock
+	cron 1 src 127.0.0.1:1
+	block 1 human 'lock: cannot be used as a lock'
+	[ ! -e elsewhere ]
+	[ "$(id -u)" -ne 0 ] || {
+		: >theirs
+		chown nobody theirs
+		LOCK=--lock=theirs cron 1 src 127.0.0.1:1
+		block 1 human "theirs: cannot be used as a lock: it is another user's"
+	}
 }

@@ -27,7 +27,7 @@ refused() {
 	start_recv --recv-only-from=192.0.2.0/24,::1 dst2
 	refused 35 src "$RECV_ADDR"
 	[ ! -e dst2/src ]
-	[ "$(json_count send.json retry)" -ge 2 ]
+	[ "$(json_count send.json retry)" -ge 1 ]
 	[ "$(json_count send.json disconnect)" -eq 0 ]
 	done_is send.json exit=35 class=again
 	stop "$RECV_PID" 143

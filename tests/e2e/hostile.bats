@@ -203,7 +203,7 @@ sources() {
 	local c
 	sources
 	meets take-honest 0
-	for c in unknown twice short action dir 'done'; do
+	for c in unknown wrap twice short action dir 'done'; do
 		meets "take-want-$c" 12 'a verdict on an entry that was not offered'
 	done
 	meets take-want-long 12 'bytes behind the verdicts'

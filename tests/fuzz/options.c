@@ -46,7 +46,7 @@ static void proper(const struct options *o, enum subcommand sub, int argc, char 
 	if (o->help || sub == CMD_KEY || sub == CMD_STATUS)
 		return;
 	CHECK(c->window && c->window <= INT64_MAX && c->ring && c->jobs && c->max_sessions);
-	CHECK(c->retry_min_ms <= c->retry_max_ms && c->quota && c->stream_size);
+	CHECK(c->retry_min_ms <= c->retry_max_ms && c->quota);
 	CHECK(sub != CMD_SEND || (c->chunk >= CHUNK_MIN_BYTES && c->chunk <= CHUNK_MAX_BYTES));
 	CHECK(c->compress != COMPRESS_RANGE || c->level_min <= c->level_max);
 	CHECK(sub != CMD_SEND || o->peer || c->listen);

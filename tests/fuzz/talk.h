@@ -113,7 +113,8 @@ static inline void talk_deliver(void)
 	enum frame_role from = ops->role == ROLE_SENDER ? ROLE_RECEIVER : ROLE_SENDER;
 	enum wire_rc rc;
 	while (!talk.over && (rc = link_next(&talk.engine->link, engine_now_ms(), &ev, &err)) != WIRE_MORE) {
-		talk.over |= rc != WIRE_OK;
+		/* an engine loses its connection at these */
+		talk.over |= rc != WIRE_OK || ev.type == LINK_FINISHED || ev.type == LINK_CANCELLED;
 		if (rc != WIRE_OK || ev.type != LINK_MESSAGE)
 			continue;
 		if (engine_step(talk.engine, ev.frame, from) == HAUL_OK)

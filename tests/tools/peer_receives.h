@@ -10,6 +10,7 @@ enum {
 	R_ACK_STALE,
 	R_ACK_GRANTS,
 	R_WANT_UNKNOWN,
+	R_WANT_WRAP,
 	R_WANT_TWICE,
 	R_WANT_SHORT,
 	R_WANT_LONG,
@@ -109,6 +110,8 @@ static void on_offer(struct peer *p, const struct script *s, struct span body)
 	bool any = file != UINT64_MAX;
 	if (how == R_WANT_UNKNOWN)
 		want(p, o.first + 1000, actions, 1, 1);
+	if (how == R_WANT_WRAP)
+		want(p, UINT64_MAX, actions, 0, 1);
 	if (how == R_WANT_SHORT)
 		want(p, o.first, actions, 1, 2);
 	if (how == R_WANT_LONG)
@@ -304,6 +307,7 @@ static const struct script receives[] = {
 	R("take-ack-stale", 0, "", R_ACK_STALE),
 	R("take-ack-grants", 0, "", R_ACK_GRANTS),
 	R("take-want-unknown", 0, "", R_WANT_UNKNOWN),
+	R("take-want-wrap", 0, "", R_WANT_WRAP),
 	R("take-want-twice", 0, "", R_WANT_TWICE),
 	R("take-want-short", 0, "", R_WANT_SHORT),
 	R("take-want-long", 0, "", R_WANT_LONG),
