@@ -194,7 +194,6 @@ static void on_finish(struct peer *p, const struct script *s)
 /* What a script says as soon as it hears the first content. */
 static void interrupt(struct peer *p, const struct script *s)
 {
-	static const uint8_t blocked, source = 1;
 	struct frame_head odd = {.type = 0x7f, .cost = 1, .offset = p->out};
 	switch (s->number) {
 	case R_ACK_BEYOND:
@@ -241,11 +240,11 @@ static void interrupt(struct peer *p, const struct script *s)
 		peer_record(p, &odd, NULL, 0);
 		break;
 	case R_SOURCE:
-		peer_control(p, F_PING, &source, 1);
+		CONTROL(p, ping, PING, 1, 1);
 		break;
 	case R_PINGS:
 		for (int i = 0; i < 10000 && !p->closed; i++)
-			peer_control(p, F_PING, &blocked, 1);
+			CONTROL(p, ping, PING, 0, (uint32_t)i + 1);
 		break;
 	default:
 		break;
