@@ -233,11 +233,11 @@ static void interrupt(struct peer *p, const struct script *s)
 		peer_record(p, &odd, NULL, 0);
 		break;
 	case R_SOURCE:
-		peer_control(p, F_PING, &source, 1);
+		CONTROL(p, ping, PING, source, 1);
 		break;
 	case R_PINGS:
-		for (int i = 0; i < 10000 && !p->closed; i++)
-			peer_control(p, F_PING, &blocked, 1);
+		for (uint32_t i = 1; i <= 10000 && !p->closed; i++)
+			CONTROL(p, ping, PING, blocked, i);
 		break;
 	default:
 		break;

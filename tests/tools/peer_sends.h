@@ -806,10 +806,9 @@ static void send_bombs(struct peer *p, const struct script *s)
 
 static void send_pings(struct peer *p, const struct script *s)
 {
-	static const uint8_t blocked;
 	begin(p);
-	for (uint64_t i = 0; i < s->number && !p->closed; i++)
-		peer_control(p, F_PING, &blocked, 1);
+	for (uint64_t i = 1; i <= s->number && !p->closed; i++)
+		CONTROL(p, ping, PING, 0, (uint32_t)i);
 	peer_drain(p, ANSWER_MS);
 }
 
