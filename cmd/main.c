@@ -24,6 +24,7 @@
  *   receiver receiver_in receiver_jobs receiver_commit    the other: what comes; work; results
  *   engine_impl sender_impl receiver_impl serve_impl    what the files of each share
  *   serve serve_sessions strangers handoff   the listener; its sessions; who has not said who he is; passing him on
+ *   meta metaset idmap   owners, attributes, access control lists: told and checked; set; names of users
  *   scan source stream_in        sending stages: walk, read and pack, standard input or a producer
  *   plan dest dest_work dest_impl commit sink    receiving: compare; verify, write; sync, rename; a consumer
  *   pool blocks          ordered stages of workers; memory for chunks

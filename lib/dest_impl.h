@@ -14,7 +14,7 @@ void dest_fail_errno(struct dest_file *f, int sys);
 int dest_open_temp(struct dest *d, struct dest_file *f);
 /* The descriptor chunks go to, made by whichever worker comes first; -1 once the file has failed. */
 int dest_file_fd(struct dest *d, struct dest_file *f);
-int dest_set_meta(const struct dest *d, const struct dest_file *f, int fd);
+int dest_set_meta(struct dest *d, const struct dest_file *f, int fd);
 int dest_give_name(struct dest *d, struct dest_file *f);
 /* No temporary file is wanted any more. */
 void dest_tidy(struct dest *d);

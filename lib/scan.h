@@ -13,10 +13,13 @@
 
 #define SCAN_PROBLEMS_MAX 16u
 #define SCAN_BATCH_BYTES  (32u << 10)
+/* the last entry may begin just below the limit: room for one of the longest beyond it */
+#define SCAN_BATCH_ROOM (SCAN_BATCH_BYTES + 64u + 2 * PATH_MAX_BYTES + META_MAX_BYTES)
 
 struct scan_batch {
 	/* in */
 	struct walk *walk;
+	const struct haul_config *cfg;
 	size_t limit; /* entries at most */
 
 	/* out */
@@ -30,7 +33,7 @@ struct scan_batch {
 
 extern const struct pool_ops scan_ops;
 
-struct scan_batch *scan_batch_new(struct walk *walk, size_t limit);
+struct scan_batch *scan_batch_new(const struct haul_config *cfg, struct walk *walk, size_t limit);
 void scan_batch_free(struct scan_batch *b);
 
 /* One entry as an OFFER of its own, for a file that is offered again. False when out of memory. */

@@ -48,6 +48,7 @@ struct sender {
 	struct source_file *open[OPEN_ENTRIES_MAX];
 	uint64_t first_open, next_id;
 	size_t open_count, unanswered; /* unanswered: offered, no WANT yet */
+	uint64_t open_meta;	       /* bytes of META groups of the open ones */
 
 	/* wanted files in the order they were wanted */
 	struct source_file *ready[OPEN_ENTRIES_MAX];

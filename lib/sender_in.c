@@ -1,6 +1,7 @@
 #include "lib/sender_impl.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -214,6 +215,7 @@ static void send_again(struct sender *s, struct source_file *f)
 {
 	*sender_entry_slot(s, f->id) = NULL;
 	s->open_count--;
+	s->open_meta -= f->meta_len;
 	while (s->first_open < s->next_id && !*sender_entry_slot(s, s->first_open))
 		s->first_open++;
 	s->again[s->again_count++] = f;
@@ -304,6 +306,16 @@ static enum haul_rc on_summary(struct sender *s, struct span body)
 		event_emit(s->set.bus, &ev);
 		s->m->failed = summary.failed;
 		sender_note_worst(s, HAUL_PARTIAL);
+	}
+	if (summary.unset) {
+		struct event ev = {.type = EV_WARN};
+		char text[128];
+		snprintf(text, sizeof text,
+			 "%llu owners or attributes could not be set at the receiver, and were only to be "
+			 "tried",
+			 (unsigned long long)summary.unset);
+		ev.u.warn.text = text;
+		event_emit(s->set.bus, &ev);
 	}
 	s->m->durable = summary.durable == 1;
 	if (!s->m->durable && !s->cfg->dry_run && s->m->files) {

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/meta.h"
 #include "wire/err.h"
 
 /* ---- the table of open entries ---- */
@@ -30,6 +31,7 @@ static void open_entries(struct sender *s, struct scan_batch *b)
 		f->seed = s->source.seed;
 		*sender_entry_slot(s, f->id) = f;
 		s->open_count++;
+		s->open_meta += f->meta_len;
 		s->offered_entries += f->type != ENTRY_DIR_END;
 		if (f->type == ENTRY_FILE && !f->attempts) {
 			s->offered_files++;
@@ -44,6 +46,7 @@ void sender_close_entry(struct sender *s, struct source_file *f)
 {
 	*sender_entry_slot(s, f->id) = NULL;
 	s->open_count--;
+	s->open_meta -= f->meta_len;
 	if (f == s->stream) { /* answered: nothing more is read for it */
 		s->stream = NULL;
 		s->stream_ended = true;
@@ -55,7 +58,9 @@ void sender_close_entry(struct sender *s, struct source_file *f)
 
 bool sender_table_has_room(const struct sender *s, size_t n)
 {
-	return s->next_id - s->first_open + s->again_count + n <= OPEN_ENTRIES_MAX;
+	size_t batches = s->scan ? pool_count(s->scan) + 1 : 0;
+	return s->next_id - s->first_open + s->again_count + n <= OPEN_ENTRIES_MAX &&
+	       s->open_meta + batches * SCAN_BATCH_ROOM <= META_OPEN_MAX_BYTES / 2;
 }
 
 /* ---- scan and offers ---- */
@@ -76,6 +81,7 @@ void sender_begin(struct sender *s)
 			    .flags = (uint16_t)((s->cfg->dry_run ? 1 : 0) | (s->cfg->update ? 2 : 0) |
 						(s->cfg->ignore_existing ? 4 : 0) |
 						(s->cfg->existing ? 8 : 0) | (s->cfg->whole_file ? 16 : 0)),
+			    .tells = (uint16_t)(s->set.stream ? 0 : meta_tells(s->cfg)),
 		    });
 	sender_outbox_fields(s, F_BEGIN, b, w.n);
 	s->begun = true;
@@ -85,6 +91,14 @@ static void scan_problems(struct sender *s, const struct scan_batch *b)
 {
 	for (size_t i = 0; i < b->problem_count; i++) {
 		const struct haul_err *p = &b->problems[i];
+		if (p->rc == HAUL_PARTIAL) { /* it is sent, but not all that was to be told of it */
+			struct event ev = {.type = EV_WARN};
+			ev.u.warn.subject = p->subject;
+			ev.u.warn.text = p->why;
+			sender_note_worst(s, HAUL_PARTIAL);
+			event_emit(s->set.bus, &ev);
+			continue;
+		}
 		if (p->sys == ENOENT && p->rc != HAUL_NO_SOURCE) {
 			if (s->cfg->vanished == VANISHED_IGNORE)
 				continue;
@@ -154,7 +168,7 @@ void sender_pump_scan(struct sender *s)
 	}
 	while (!s->scan_ended && !s->draining && !s->stopped && !pool_full(s->scan) &&
 	       sender_table_has_room(s, (pool_count(s->scan) + 1) * s->next_batch)) {
-		b = scan_batch_new(s->walk, s->next_batch);
+		b = scan_batch_new(s->cfg, s->walk, s->next_batch);
 		if (!b || !pool_submit(s->scan, b)) {
 			scan_batch_free(b);
 			return;
@@ -177,11 +191,13 @@ void sender_offer_again(struct sender *s)
 		return;
 	}
 	struct stat st;
-	uint64_t blocks = fstat(fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : now.size;
-	close(fd);
+	bool known = fstat(fd, &st) == 0;
+	uint64_t blocks = known ? (uint64_t)st.st_blocks * 512 : now.size;
 	struct entry e = {
 		.type = ENTRY_FILE,
 		.mode = old->mode,
+		.uid = known ? st.st_uid : old->uid,
+		.gid = known ? st.st_gid : old->gid,
 		.stamp = now,
 		.blocks = blocks,
 		.path = old->path,
@@ -189,7 +205,12 @@ void sender_offer_again(struct sender *s)
 		.source = old->source,
 		.source_path = old->source_path,
 	};
-	struct scan_batch *b = scan_batch_new(s->walk, 1);
+	uint8_t meta[META_MAX_BYTES];
+	struct haul_err told_before = {0}; /* when it was offered first */
+	e.meta = meta;
+	e.meta_len = meta_read(s->cfg, &e, fd, meta, &told_before);
+	close(fd);
+	struct scan_batch *b = scan_batch_new(s->cfg, s->walk, 1);
 	struct source_file *f = source_file_new(&e);
 	if (b && f && scan_batch_add(b, &e, f)) {
 		f->attempts = old->attempts + 1;

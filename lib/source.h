@@ -27,8 +27,9 @@ struct source_file {
 	uint64_t id;
 	enum entry_type type;
 	unsigned source, attempts;
-	uint32_t mode;
+	uint32_t mode, uid, gid;
 	struct stamp stamp;
+	size_t meta_len; /* bytes of META groups it was offered with */
 	bool sparse, wanted;
 	char *path, *source_path; /* one allocation with this struct */
 	size_t path_len;

@@ -27,7 +27,7 @@ static uint8_t zeros[RECORD_BODY_MAX_BYTES + 4096];
 
 static void begin(struct peer *p)
 {
-	PUT(p, begin, BEGIN, PEER_SEED, PEER_CHUNK, 1, 0, 0);
+	PUT(p, begin, BEGIN, PEER_SEED, PEER_CHUNK, 1, 0, 0, 0);
 }
 
 static struct frame_entry entry(unsigned type, const char *path, size_t n, uint64_t size)
@@ -735,9 +735,9 @@ static void send_misplaced(struct peer *p, const struct script *s)
 static void send_begin(struct peer *p, const struct script *s)
 {
 	static const struct frame_begin odd[] = {
-		{PEER_SEED, 1, 1, 0, 0},       {PEER_SEED, UINT32_MAX, 1, 0, 0},
-		{PEER_SEED, 0, 1, 0, 0},       {PEER_SEED, 1 << 20, 9, 0, 0},
-		{PEER_SEED, 1 << 20, 1, 9, 0}, {PEER_SEED, 1 << 20, 1, 0, 0xffe0},
+		{PEER_SEED, 1, 1, 0, 0, 0},	  {PEER_SEED, UINT32_MAX, 1, 0, 0, 0},
+		{PEER_SEED, 0, 1, 0, 0, 0},	  {PEER_SEED, 1 << 20, 9, 0, 0, 0},
+		{PEER_SEED, 1 << 20, 1, 9, 0, 0}, {PEER_SEED, 1 << 20, 1, 0, 0xffe0, 0},
 	};
 	PUT_FRAME(p, begin, BEGIN, &odd[s->number]);
 	peer_drain(p, 1000);
