@@ -172,7 +172,7 @@ static enum haul_rc open_root(const char *dir, const char *subdir, bool make, st
 	if (fd < 0 && fd != DESTDIR_ABSENT)
 		return haul_fail(err, fd == -ENOTDIR || fd == -ELOOP ? HAUL_POLICY : haul_rc_from_errno(-fd),
 				 0, subdir, "cannot open the subdirectory: %s", strerror(-fd));
-	*out = root_new(fd);
+	*out = root_new(fd < 0 ? -1 : fd);
 	if (!*out && fd >= 0)
 		close(fd);
 	return *out ? HAUL_OK : haul_fail(err, HAUL_NO_MEMORY, ENOMEM, dir, "out of memory");
