@@ -40,6 +40,7 @@ static enum haul_rc set_archive(struct parse *p, const struct option_row *row, c
 	struct haul_config *cfg = &p->o->cfg;
 	enum keep_mode *const kept[] = {&cfg->owner, &cfg->xattrs, &cfg->acls};
 	(void)row, (void)value;
+	cfg->hard_links = true;
 	for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
 		*kept[i] = *kept[i] == KEEP_OFF ? KEEP_TRY : *kept[i];
 	return HAUL_OK;

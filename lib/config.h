@@ -51,7 +51,7 @@ struct haul_config {
 	enum links_mode links;
 	enum vanished_mode vanished;
 	enum keep_mode owner, xattrs, acls; /* what is kept besides mode and times */
-	bool numeric_ids;
+	bool numeric_ids, hard_links;
 	bool checksum, size_only, whole_file, update, ignore_existing, existing;
 	const char *name;     /* of a stream */
 	uint64_t stream_size; /* expected size of a stream, SIZE_UNSET if not given */

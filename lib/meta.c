@@ -33,7 +33,7 @@ static unsigned tells_bits(enum keep_mode mode, unsigned what)
 unsigned meta_tells(const struct haul_config *cfg)
 {
 	return tells_bits(cfg->owner, TELLS_OWNERS) | tells_bits(cfg->xattrs, TELLS_ATTRIBUTES) |
-	       tells_bits(cfg->acls, TELLS_ACLS);
+	       tells_bits(cfg->acls, TELLS_ACLS) | (cfg->hard_links ? TELLS_LINKS : 0);
 }
 
 /* ---- reading ---- */
@@ -137,7 +137,7 @@ size_t meta_read(const struct haul_config *cfg, const struct entry *e, int fd,
 		put_id(&w, cfg, META_GROUP, e->gid);
 	}
 	if (fd >= 0 && meta_wants_fd(cfg, e->type))
-		put_attributes(&w, meta_tells(cfg) & TELLS_KNOWN, fd, problem);
+		put_attributes(&w, meta_tells(cfg) & TELLS_META, fd, problem);
 	return w.n;
 }
 

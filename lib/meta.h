@@ -17,7 +17,8 @@
 enum meta_kind { META_USER = 1, META_GROUP = 2, META_ATTRIBUTE = 3 };
 
 /* tells of BEGIN: what is told, and above it what an entry fails without. */
-enum { TELLS_OWNERS = 1, TELLS_ATTRIBUTES = 2, TELLS_ACLS = 4, TELLS_KNOWN = 7 };
+enum { TELLS_OWNERS = 1, TELLS_ATTRIBUTES = 2, TELLS_ACLS = 4, TELLS_LINKS = 8, TELLS_META = 7 };
+#define TELLS_KNOWN	 (TELLS_META | TELLS_LINKS | TELLS_MUST(TELLS_META))
 #define TELLS_MUST(what) ((unsigned)(what) << 8)
 
 #define META_ACL	 "system.posix_acl_access"

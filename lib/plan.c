@@ -235,6 +235,37 @@ static struct frame_verdict make_symlink(struct dest *d, const char *path, const
 		root_symlink(d->root, tag, path, target, e->mtime_s, e->mtime_ns, set_link_owner, &owner));
 }
 
+/* One more name of a file, which must be what the sender says it is. */
+static struct frame_verdict plan_link(struct dest *d, const char *path, const char *from,
+				      const struct frame_entry *e)
+{
+	struct stat st, first;
+	int rc = root_stat(d->root, path, &st), found = root_stat(d->root, from, &first);
+	const char *tag;
+	if (rc == -ENOENT && d->flags & PLAN_ONLY_EXISTING)
+		return say(PLAN_SKIP);
+	if (rc < 0 && rc != -ENOENT)
+		return say_errno(rc);
+	if (rc == 0 && (d->flags & PLAN_SKIP_EXISTING ||
+			(d->flags & PLAN_SKIP_NEWER && S_ISREG(st.st_mode) && is_newer(e, &st))))
+		return say(PLAN_SKIP);
+	if (rc == 0 && found == 0 && st.st_dev == first.st_dev && st.st_ino == first.st_ino)
+		return say(PLAN_SKIP);
+	if (rc == 0 && d->cfg->overwrite == OVERWRITE_NO)
+		return say_failed(HAUL_POLICY, EEXIST);
+	if (d->flags & PLAN_DRY_RUN)
+		return say(PLAN_DONE);
+	if (found < 0)
+		return say_errno(found);
+	if (!S_ISREG(first.st_mode) || (uint64_t)first.st_size != e->size ||
+	    first.st_mtim.tv_sec != e->mtime_s)
+		return say_errno(-ESTALE);
+	tag = dest_tag(d);
+	return say_errno(!tag ? -errno
+			      : root_link(d->root, tag, from, path, d->cfg->overwrite == OVERWRITE_NO,
+					  d->cfg->overwrite == OVERWRITE_BACKUP));
+}
+
 static struct frame_verdict plan_entry(struct dest *d, const char *path, const struct frame_entry *e,
 				       const char *target)
 {
@@ -255,6 +286,8 @@ static struct frame_verdict plan_entry(struct dest *d, const char *path, const s
 		return say_errno(root_mkdir(d->root, path, &created));
 	case ENTRY_SYMLINK:
 		return dry ? say(PLAN_DONE) : make_symlink(d, path, target, e);
+	case ENTRY_LINK:
+		return plan_link(d, path, target, e);
 	default: /* ENTRY_DIR_END */
 		return dry ? say(PLAN_DONE) : say_errno(remember_dir(d, path, e));
 	}
@@ -393,9 +426,10 @@ static struct dest_file *file_new(const struct frame_entry *e, uint64_t id, cons
 	return f;
 }
 
-static const char *entry_refused(const struct frame_entry *e, size_t path_len)
+static const char *entry_refused(const struct dest *d, const struct frame_entry *e, size_t path_len)
 {
-	if (e->type < ENTRY_FILE || e->type > ENTRY_STREAM)
+	if ((e->type < ENTRY_FILE || e->type > ENTRY_STREAM) &&
+	    !(e->type == ENTRY_LINK && (d->meta.tells & TELLS_LINKS)))
 		return "an entry of an unknown type";
 	if (e->mtime_ns >= 1000000000u)
 		return "an entry with an impossible time";
@@ -433,6 +467,8 @@ static struct frame_verdict decide(struct dest *d, const char *path, size_t len,
 	target[e->target.n] = '\0';
 	if (e->type == ENTRY_SYMLINK && (!e->target.n || strlen(target) != e->target.n))
 		return say_failed(HAUL_POLICY, EINVAL);
+	if (e->type == ENTRY_LINK && root_name_refused(target, e->target.n))
+		return say_failed(HAUL_POLICY, EINVAL);
 	return plan_entry(d, path, e, target);
 }
 
@@ -456,7 +492,7 @@ static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, c
 	struct dest_planned *p = &job->planned[id - job->first];
 	if (!frame_get_part_entry(r, &e) || !join_path(path, len, &e))
 		return "malformed ENTRY";
-	const char *why = entry_refused(&e, *len);
+	const char *why = entry_refused(d, &e, *len);
 	if (!why)
 		why = meta_malformed(e.meta, d->meta.tells);
 	if (why)

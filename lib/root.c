@@ -279,6 +279,43 @@ int root_symlink(struct root *root, const char *tag, const char *path, const cha
 	return rc;
 }
 
+struct linking {
+	int state;
+	const char *aside;
+};
+
+static int op_link(struct root *root, int dirfd, const char *name, void *arg)
+{
+	(void)root;
+	const struct linking *l = arg;
+	return linkat(dirfd, name, l->state, l->aside, 0) != 0 ? -errno : 0;
+}
+
+int root_link(struct root *root, const char *tag, const char *from, const char *path, bool noreplace,
+	      bool backup)
+{
+	if (!root_temp_name_ok(tag, ROOT_TAG_MAX + 1))
+		return -EINVAL;
+	char aside[ROOT_TEMP_MAX];
+	root_aside_name(root, tag, aside);
+	struct root_dir *state = root_state_get(root);
+	if (!state)
+		return -errno;
+	struct stat st;
+	struct linking l = {state->fd, aside};
+	int rc = in_parent(root, from, false, op_link, &l);
+	bool made = rc == 0;
+	if (made && (fstatat(state->fd, aside, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)))
+		rc = -ESTALE;
+	if (rc == 0)
+		rc = root_commit(root, tag, aside, path, noreplace, backup);
+	/* also when it went well: rename leaves both names of one file as they are */
+	if (made)
+		unlinkat(state->fd, aside, 0);
+	root_dir_put(root, state);
+	return rc;
+}
+
 static int op_stat(struct root *root, int dirfd, const char *name, void *arg)
 {
 	(void)root;

@@ -81,6 +81,11 @@ int root_state_list(struct root *root, void (*fn)(void *ctx, const char *name), 
 int root_commit(struct root *root, const char *tag, const char *temp, const char *path, bool noreplace,
 		bool backup);
 
+/* One more name for the regular file `from`, made in .haul and named as by root_commit. -ESTALE when from is not
+ * a regular file any more; -EXDEV, -EMLINK, -EPERM and others where it cannot be. 0 or -errno. */
+int root_link(struct root *root, const char *tag, const char *from, const char *path, bool noreplace,
+	      bool backup);
+
 /* mkdir -p of path itself with mode 0700 on the way in (its real mode is set by root_dir_meta at the end);
  * an existing directory is fine; *created tells. One of ours that lacks u+rwx gets it, until root_dir_meta.
  * Something else in the way: a symlink or file is -EEXIST, nothing is removed. 0 or -errno. */

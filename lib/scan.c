@@ -14,6 +14,14 @@
 _Static_assert(SCAN_BATCH_BYTES + ENTRY_FIXED_BYTES + 2 * PATH_MAX_BYTES + META_MAX_BYTES <= SCAN_BATCH_ROOM,
 	       "an entry of the longest names fits behind a full batch");
 
+/* Has another name of this file come by? */
+static bool is_later_name(struct scan_batch *b, const struct entry *e, struct hardlink **link)
+{
+	return b->hardlinks && e->type == ENTRY_FILE && e->links > 1 &&
+	       hardlinks_note(b->hardlinks, e->stamp.dev, e->stamp.ino, e->links, e->path, link) ==
+		       HARDLINKS_LATER;
+}
+
 static void scan_run(void *ctx, void *worker, void *job);
 
 const struct pool_ops scan_ops = {.run = scan_run};
@@ -41,6 +49,8 @@ void scan_batch_free(struct scan_batch *b)
 		return;
 	for (size_t i = 0; i < b->count; i++)
 		source_file_free(b->files[i]);
+	for (size_t i = 0; i < b->later_count; i++)
+		source_file_free(b->later[i]);
 	buf_put(b->body);
 	free(b);
 }
@@ -104,7 +114,7 @@ static void scan_run(void *ctx, void *worker, void *job)
 	struct scan_batch *b = job;
 	uint8_t meta[META_MAX_BYTES];
 	(void)ctx, (void)worker;
-	while (b->count < b->limit && b->problem_count < SCAN_PROBLEMS_MAX &&
+	while (b->count + b->later_count < b->limit && b->problem_count < SCAN_PROBLEMS_MAX &&
 	       b->body->len < SCAN_BATCH_BYTES) {
 		struct entry e = {0};
 		struct haul_err *problem = &b->problems[b->problem_count];
@@ -121,11 +131,18 @@ static void scan_run(void *ctx, void *worker, void *job)
 			b->problem_count++;
 			continue;
 		case WALK_ENTRY:
-			read_meta(b, &e, meta, problem);
 			break;
 		}
+		struct hardlink *link = NULL;
+		bool later = is_later_name(b, &e, &link);
+		if (!later)
+			read_meta(b, &e, meta, problem);
 		struct source_file *f = source_file_new(&e);
-		if (!f || !scan_batch_add(b, &e, f)) {
+		if (f)
+			f->link = link;
+		if (f && later) {
+			b->later[b->later_count++] = f;
+		} else if (!f || !scan_batch_add(b, &e, f)) {
 			source_file_free(f);
 			b->no_memory = b->ended = true;
 			return;

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/hardlinks.h"
 #include "lib/pool.h"
 #include "lib/source.h"
 
@@ -20,11 +21,15 @@ struct scan_batch {
 	/* in */
 	struct walk *walk;
 	const struct haul_config *cfg;
-	size_t limit; /* entries at most */
+	struct hardlinks *hardlinks; /* NULL: every name is a file of its own */
+	size_t limit;		     /* entries at most */
 
 	/* out */
 	struct source_file *files[OFFER_ENTRIES_MAX]; /* owned until the taker takes them */
 	size_t count;
+	struct source_file
+		*later[OFFER_ENTRIES_MAX]; /* further names of files: not in body; owned likewise */
+	size_t later_count;
 	struct buf *body; /* ENTRY groups; headroom in front for the fields of OFFER */
 	struct haul_err problems[SCAN_PROBLEMS_MAX];
 	size_t problem_count;

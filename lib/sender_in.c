@@ -74,6 +74,14 @@ void sender_count_vanished(struct sender *s, const struct source_file *f)
 	file_event(s, f, FILE_VANISHED, ENOENT, "vanished before it could be read");
 }
 
+void sender_count_gone(struct sender *s, const struct source_file *f, int sys)
+{
+	if (sys == ENOENT)
+		sender_count_vanished(s, f);
+	else
+		sender_count_failed(s, f, HAUL_PARTIAL, sys, "cannot be read");
+}
+
 /* ---- answers ---- */
 
 static enum haul_rc malformed(struct sender *s, const char *what, uint64_t at)
@@ -100,7 +108,60 @@ static void would_send(struct sender *s, struct source_file *f)
 	s->would_files++;
 	s->would_bytes += f->type == ENTRY_FILE ? f->stamp.size : 0;
 	file_event(s, f, FILE_PLANNED, 0, NULL);
+	f->landed = true;
 	sender_close_entry(s, f);
+}
+
+/* Takes it out of the table without freeing it: it will be offered under a new id. */
+static void send_again(struct sender *s, struct source_file *f)
+{
+	*sender_entry_slot(s, f->id) = NULL;
+	s->open_count--;
+	s->open_meta -= f->meta_len;
+	if (f->type == ENTRY_LINK)
+		sender_settle_link(s, f);
+	while (s->first_open < s->next_id && !*sender_entry_slot(s, s->first_open))
+		s->first_open++;
+	s->again[s->again_count++] = f;
+}
+
+/* Removing one name changes the status of all others: only content and mtime must be what they were. */
+static int stamp_of_link(struct sender *s, const struct source_file *f, struct stamp *now)
+{
+	int fd = walk_open(s->walk, f->source, f->source_path, now);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	struct stamp as = *now;
+	as.ctime_s = f->stamp.ctime_s;
+	as.ctime_ns = f->stamp.ctime_ns;
+	return stamp_equal(&as, &f->stamp) ? 0 : -ESTALE;
+}
+
+/* --remove-source-files: it is committed over there, so it may go here. */
+static void remove_source(struct sender *s, const struct source_file *f)
+{
+	bool link = f->type == ENTRY_LINK;
+	if (!s->cfg->remove_source_files || (f->type != ENTRY_FILE && !link))
+		return;
+	struct stamp as = f->stamp;
+	int rc = link ? stamp_of_link(s, f, &as) : 0;
+	if (rc == 0)
+		rc = walk_remove(s->walk, f->source, f->source_path, &as);
+	if (rc == 0)
+		return;
+	sender_note_worst(s, HAUL_PARTIAL);
+	struct event ev = {.type = EV_WARN};
+	ev.u.warn.subject = f->path;
+	ev.u.warn.text = rc == -ESTALE ? "changed since it was sent: not removed" : "cannot be removed";
+	event_emit(s->set.bus, &ev);
+}
+
+/* A link that cannot be made there, to a file that is not what it was or on another file system. */
+static bool can_be_a_file(const struct frame_verdict *v)
+{
+	enum haul_rc rc = haul_rc_from_reason(v->code);
+	return rc != HAUL_POLICY && rc != HAUL_NO_SPACE;
 }
 
 static void apply_verdict(struct sender *s, struct source_file *f, const struct frame_verdict *v)
@@ -114,6 +175,7 @@ static void apply_verdict(struct sender *s, struct source_file *f, const struct 
 			file_event(s, f, FILE_SKIPPED, 0, NULL);
 		}
 		s->m->entries += f->type != ENTRY_DIR_END;
+		f->landed = true;
 		sender_close_entry(s, f);
 		return;
 	case 1:
@@ -129,11 +191,15 @@ static void apply_verdict(struct sender *s, struct source_file *f, const struct 
 		f->wanted = f->listing = true;
 		return;
 	case 3:
+		remove_source(s, f);
 		s->m->entries += f->type != ENTRY_DIR_END;
 		sender_close_entry(s, f);
 		return;
 	default:
-		entry_failed(s, f, v->code, v->sys);
+		if (f->type == ENTRY_LINK && can_be_a_file(v))
+			send_again(s, f);
+		else
+			entry_failed(s, f, v->code, v->sys);
 	}
 }
 
@@ -210,32 +276,6 @@ static void not_sent(struct sender *s, struct source_file *f)
 	sender_close_entry(s, f);
 }
 
-/* Takes it out of the table without freeing it: it will be offered under a new id. */
-static void send_again(struct sender *s, struct source_file *f)
-{
-	*sender_entry_slot(s, f->id) = NULL;
-	s->open_count--;
-	s->open_meta -= f->meta_len;
-	while (s->first_open < s->next_id && !*sender_entry_slot(s, s->first_open))
-		s->first_open++;
-	s->again[s->again_count++] = f;
-}
-
-/* --remove-source-files: it is committed over there, so it may go here. */
-static void remove_source(struct sender *s, const struct source_file *f)
-{
-	if (!s->cfg->remove_source_files || f->type != ENTRY_FILE)
-		return;
-	int rc = walk_remove(s->walk, f->source, f->source_path, &f->stamp);
-	if (rc == 0)
-		return;
-	sender_note_worst(s, HAUL_PARTIAL);
-	struct event ev = {.type = EV_WARN};
-	ev.u.warn.subject = f->path;
-	ev.u.warn.text = rc == -ESTALE ? "changed since it was sent: not removed" : "cannot be removed";
-	event_emit(s->set.bus, &ev);
-}
-
 static void apply_outcome(struct sender *s, struct source_file *f, const struct frame_outcome *o)
 {
 	bool changed = f->status == READ_CHANGED;
@@ -244,10 +284,12 @@ static void apply_outcome(struct sender *s, struct source_file *f, const struct 
 		s->m->skipped_bytes += f->stamp.size;
 		s->m->kept_bytes -= f->kept;
 		s->m->entries++;
+		f->landed = true;
 		file_event(s, f, FILE_SKIPPED, 0, NULL);
 		sender_close_entry(s, f);
 	} else if (o->code == 0) {
 		remove_source(s, f);
+		f->landed = true;
 		s->m->files++;
 		s->m->committed_bytes += f->stamp.size;
 		s->m->committed_kept += f->kept;

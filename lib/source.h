@@ -31,6 +31,8 @@ struct source_file {
 	struct stamp stamp;
 	size_t meta_len; /* bytes of META groups it was offered with */
 	bool sparse, wanted;
+	struct hardlink *link;	  /* it is one name of several (lib/hardlinks.h); counted */
+	bool landed;		  /* its content is there */
 	char *path, *source_path; /* one allocation with this struct */
 	size_t path_len;
 

@@ -17,7 +17,14 @@
 #include "lib/err.h"
 #include "lib/stamp.h"
 
-enum entry_type { ENTRY_FILE = 1, ENTRY_DIR = 2, ENTRY_SYMLINK = 3, ENTRY_DIR_END = 4, ENTRY_STREAM = 5 };
+enum entry_type {
+	ENTRY_FILE = 1,
+	ENTRY_DIR = 2,
+	ENTRY_SYMLINK = 3,
+	ENTRY_DIR_END = 4,
+	ENTRY_STREAM = 5,
+	ENTRY_LINK = 7
+};
 
 struct entry {
 	enum entry_type type;

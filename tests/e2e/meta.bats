@@ -1,6 +1,6 @@
 # Owners, extended attributes and access control lists: kept on demand, never otherwise, and never what a peer
 # has no business with. The suite runs as root; what others may do is tried without root's powers.
-# shellcheck disable=SC2016,SC2030,SC2031 # $0 is for bash -c; a test is a subshell, and means to be
+# shellcheck disable=SC2016,SC2030,SC2031,SC2086 # $0 is for bash -c; a test is a subshell, and means to be; words
 
 load helpers
 
