@@ -235,6 +235,13 @@ static struct frame_verdict make_symlink(struct dest *d, const char *path, const
 		root_symlink(d->root, tag, path, target, e->mtime_s, e->mtime_ns, set_link_owner, &owner));
 }
 
+/* No links on this file system, not from here to there, no more of them, or not to what this is by now. */
+static bool cannot_link(int rc)
+{
+	return rc == -EPERM || rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EXDEV || rc == -EMLINK ||
+	       rc == -ENOENT || rc == -ESTALE;
+}
+
 /* One more name of a file, which must be what the sender says it is. */
 static struct frame_verdict plan_link(struct dest *d, const char *path, const char *from,
 				      const struct frame_entry *e)
@@ -255,15 +262,14 @@ static struct frame_verdict plan_link(struct dest *d, const char *path, const ch
 		return say_failed(HAUL_POLICY, EEXIST);
 	if (d->flags & PLAN_DRY_RUN)
 		return say(PLAN_DONE);
-	if (found < 0)
-		return say_errno(found);
-	if (!S_ISREG(first.st_mode) || (uint64_t)first.st_size != e->size ||
+	if (found < 0 || !S_ISREG(first.st_mode) || (uint64_t)first.st_size != e->size ||
 	    first.st_mtim.tv_sec != e->mtime_s)
-		return say_errno(-ESTALE);
+		return say(PLAN_ALONE);
 	tag = dest_tag(d);
-	return say_errno(!tag ? -errno
-			      : root_link(d->root, tag, from, path, d->cfg->overwrite == OVERWRITE_NO,
-					  d->cfg->overwrite == OVERWRITE_BACKUP));
+	rc = !tag ? -errno
+		  : root_link(d->root, tag, from, path, d->cfg->overwrite == OVERWRITE_NO,
+			      d->cfg->overwrite == OVERWRITE_BACKUP);
+	return cannot_link(rc) ? say(PLAN_ALONE) : say_errno(rc);
 }
 
 static struct frame_verdict plan_entry(struct dest *d, const char *path, const struct frame_entry *e,

@@ -157,13 +157,6 @@ static void remove_source(struct sender *s, const struct source_file *f)
 	event_emit(s->set.bus, &ev);
 }
 
-/* A link that cannot be made there, to a file that is not what it was or on another file system. */
-static bool can_be_a_file(const struct frame_verdict *v)
-{
-	enum haul_rc rc = haul_rc_from_reason(v->code);
-	return rc != HAUL_POLICY && rc != HAUL_NO_SPACE;
-}
-
 static void apply_verdict(struct sender *s, struct source_file *f, const struct frame_verdict *v)
 {
 	s->unanswered--;
@@ -187,6 +180,9 @@ static void apply_verdict(struct sender *s, struct source_file *f, const struct 
 		if (f->type == ENTRY_FILE)
 			sender_make_ready(s, f);
 		return;
+	case 5: /* as a file of its own */
+		send_again(s, f);
+		return;
 	case 4: /* it waits for the last HAVE */
 		f->wanted = f->listing = true;
 		return;
@@ -196,10 +192,7 @@ static void apply_verdict(struct sender *s, struct source_file *f, const struct 
 		sender_close_entry(s, f);
 		return;
 	default:
-		if (f->type == ENTRY_LINK && can_be_a_file(v))
-			send_again(s, f);
-		else
-			entry_failed(s, f, v->code, v->sys);
+		entry_failed(s, f, v->code, v->sys);
 	}
 }
 
@@ -213,9 +206,9 @@ static enum haul_rc on_want(struct sender *s, struct span body)
 		struct frame_verdict v;
 		struct source_file *f = sender_entry_of(s, id);
 		bool content = f && (f->type == ENTRY_FILE || f->type == ENTRY_STREAM);
-		if (!frame_get_part_verdict(&r, &v) || !f || f->wanted || v.action > 4 ||
+		if (!frame_get_part_verdict(&r, &v) || !f || f->wanted || v.action > 5 ||
 		    (v.action == 1 && !content) || (v.action == 3 && content) ||
-		    (v.action == 4 && f->type != ENTRY_FILE))
+		    (v.action == 4 && f->type != ENTRY_FILE) || (v.action == 5 && f->type != ENTRY_LINK))
 			return malformed(s, "a verdict on an entry that was not offered", id);
 		apply_verdict(s, f, &v);
 	}

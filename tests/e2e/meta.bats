@@ -225,3 +225,136 @@ for i in range(70):
 	timeout 40 "$TOOLS/peer" dial "$RECV_ADDR" meta-owner
 	[ "$(stat -c %u:%g dst/meta-owner)" = 1:1 ]
 }
+
+# inodes DIR: which names below DIR are one file
+inodes() {
+	(cd "$1" && find . -name .haul -prune -o -type f -printf '%i %p\n') | sort | awk '
+		$1 != last { if (names != "") print names; names = "" }
+		{ last = $1; names = names " " $2 }
+		END { print names }' | sort
+}
+
+make_linked() {
+	local i
+	mkdir -p src/a/deep src/b
+	echo one >src/a/1
+	ln src/a/1 src/a/2
+	ln src/a/1 src/b/3
+	random_file src/large 9000000
+	ln src/large src/a/deep/large
+	random_file src/b/alone 100000
+	for i in {1..300}; do
+		echo "$i" >"src/a/f$i"
+		ln "src/a/f$i" "src/b/g$i"
+	done
+	: >src/empty
+	ln src/empty src/b/empty
+}
+
+@test "-H: names of one file are names of one file, within and across directories; again, and nothing is sent" {
+	make_linked
+	deliver 0 dst -H src/.
+	same_tree src/. dst
+	[ "$(inodes src)" = "$(inodes dst)" ]
+	done_is send.json files=304 skipped=0
+	deliver 0 dst -H src/.
+	[ "$(inodes src)" = "$(inodes dst)" ]
+	done_is send.json files=0 skipped=304 bytes=0
+	clean dst
+	deliver 0 dst2 src/.
+	[ "$(inodes src)" != "$(inodes dst2)" ]
+	deliver 0 dst2 -a src/.
+	[ "$(inodes src)" = "$(inodes dst2)" ]
+	same_tree src/. dst2
+}
+
+@test "-H: names that are there already give way as files do, and are left alone as files are" {
+	make_linked
+	mkdir -p dst/b dst/a/deep
+	echo other >dst/b/3
+	echo other >dst/a/2
+	echo other >dst/a/1
+	deliver 0 dst -H -n src/.
+	[ "$(<dst/b/3)" = other ]
+	[ ! -e dst/large ]
+	RECV_ARGS=--overwrite=no deliver 23 dst -H src/.
+	[ "$(<dst/b/3)" = other ]
+	[ "$(<dst/a/1)" = other ]
+	[ dst/large -ef dst/a/deep/large ]
+	RECV_ARGS=--overwrite=backup deliver 0 dst -H src/.
+	[ "$(<dst/b/3~)" = other ]
+	rm dst/a/?~ dst/b/3~
+	[ "$(inodes src)" = "$(inodes dst)" ]
+	rm dst/b/3 && mkdir dst/b/3
+	deliver 23 dst -H src/.
+	[ -d dst/b/3 ]
+	grep -F '"path":"b/3"' send.json | grep -F failed
+	clean dst
+}
+
+@test "-H: the name that brings the content cannot be read, or is refused: another one brings it" {
+	mkdir -p src dst
+	echo content >src/x1
+	ln src/x1 src/x2
+	ln src/x1 src/x3
+	# whichever comes first is in the way at the receiver
+	mkdir "dst/$(find src -type f -printf '%f\n' | head -n 1)"
+	deliver 23 dst -H src/.
+	[ "$(find dst -type f -links 2 | wc -l)" -eq 2 ]
+	[ "$(cat "$(find dst -type f | head -n 1)")" = content ]
+	done_is send.json files=1 failed=1 entries=2
+	clean dst
+}
+
+@test "-H: killed and started again" {
+	make_linked
+	random_file src/huge 60000000
+	ln src/huge src/a/huge
+	start_recv dst
+	start send "$HAUL" send -H --bwlimit=20M src/. "$RECV_ADDR"
+	await grep -Eq '"acked":[2-9][0-9]{7}' recv.json
+	kill -KILL "$RECV_PID" "$PID"
+	await gone "$RECV_PID"
+	await gone "$PID"
+	deliver 0 dst -H src/.
+	same_tree src/. dst
+	[ "$(inodes src)" = "$(inodes dst)" ]
+	clean dst
+}
+
+@test "-H --remove-source-files: all names go once all are there" {
+	make_linked
+	cp -a src before
+	deliver 0 dst -H --remove-source-files src/.
+	[ "$(inodes before)" = "$(inodes dst)" ]
+	[ -z "$(find src -type f)" ]
+}
+
+@test "-H where no link can be made: files of their own" {
+	make_linked
+	start_on recv recv.port env ASAN_OPTIONS=detect_leaks=0 strace -f -qq -o trace -e trace=linkat \
+		-e inject=linkat:error=EPERM "$HAUL" recv --once --listen=127.0.0.1:0 --port-file=recv.port dst
+	"$HAUL" send -H --json=send.json src/. "$ADDR"
+	reap "$PID" 0
+	grep -q INJECTED trace
+	same_tree src/. dst
+	[ "$(find dst -type f -links 1 | wc -l)" -eq 608 ]
+	done_is send.json failed=0 files=608
+}
+
+@test "a peer that links what is not its own: refused, or ended, and nothing is made" {
+	local c
+	mkdir outside dst
+	echo hello >outside/file
+	touch -d @1000000000 outside/file
+	ln -s ../outside dst/out
+	ln -s ../outside/file dst/leaves
+	start_recv --idle=5s --reconnect=200ms dst
+	for c in up absolute nul state through symlink unannounced; do
+		timeout 40 "$TOOLS/peer" dial "$RECV_ADDR" "hard-link-$c" >"$c.said" 2>&1
+		[ ! -e "dst/hard-link-$c" ]
+		[ ! -L "dst/hard-link-$c" ]
+	done
+	[ "$(stat -c %h outside/file)" = 1 ]
+	[ "$(json_count recv.json 'done')" -ge 6 ]
+}

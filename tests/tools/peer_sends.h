@@ -291,6 +291,18 @@ static void send_meta(struct peer *p, const struct script *s)
 	finish(p);
 }
 
+/* One more name, of what is no business of this sender's; s->number 1: not announced. */
+static void send_hard_link(struct peer *p, const struct script *s)
+{
+	const unsigned announced = 8;
+	PUT(p, begin, BEGIN, PEER_SEED, PEER_CHUNK, 1, 0, 0, s->number == 1 ? 0 : announced);
+	struct frame_entry e = entry(7, s->name, strlen(s->name), 5);
+	e.target = (struct span){(const uint8_t *)s->text, s->n};
+	offer(p, 0, e);
+	peer_await(p, F_WANT, 1);
+	finish(p);
+}
+
 static void send_offer(struct peer *p, const struct script *s)
 {
 	struct frame_entry e[2] = {entry(FILE_ENTRY, "a", 1, 5), entry(FILE_ENTRY, "b", 1, 5)};
@@ -1086,6 +1098,13 @@ static const struct script sends[] = {
 	S("meta-half-owner", send_meta, "", 0, 10),
 	S("meta-twice", send_meta, "user.a", 0, 11),
 	S("meta-cut", send_meta, "user.a", 0, 12),
+	S("hard-link-up", send_hard_link, "../outside/file", 15, 0),
+	S("hard-link-absolute", send_hard_link, "/etc/passwd", 11, 0),
+	S("hard-link-nul", send_hard_link, "there\0x", 7, 0),
+	S("hard-link-state", send_hard_link, ".haul/x", 7, 0),
+	S("hard-link-through", send_hard_link, "out/file", 8, 0),
+	S("hard-link-symlink", send_hard_link, "leaves", 6, 0),
+	S("hard-link-unannounced", send_hard_link, "there", 5, 1),
 	S("begin-tells", send_begin, "", 0, 6),
 	S("begin-chunk-1", send_begin, "", 0, 0),
 	S("begin-chunk-max", send_begin, "", 0, 1),
