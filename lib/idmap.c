@@ -91,18 +91,39 @@ static const char *find(enum idmap_kind kind, const char *name, size_t len, uint
 	return NULL;
 }
 
+/* Entries come in runs of one owner: what was asked last is mostly asked again. */
+struct answer {
+	bool known, found;
+	uint32_t id;
+	size_t len;
+	char name[IDMAP_NAME_MAX + 1];
+};
+
+static _Thread_local struct answer last_name[2], last_id[2];
+
 bool idmap_name(enum idmap_kind kind, uint32_t id, char name[static IDMAP_NAME_MAX + 1])
 {
-	size_t len;
-	const char *at = find(kind, NULL, 0, &id, &len);
-	if (at)
-		memcpy(name, at, len);
-	name[at ? len : 0] = '\0';
-	return at != NULL;
+	struct answer *last = &last_name[kind];
+	if (!last->known || last->id != id) {
+		const char *at = find(kind, NULL, 0, &id, &last->len);
+		*last = (struct answer){.known = true, .found = at, .id = id, .len = at ? last->len : 0};
+		memcpy(last->name, at ? at : "", last->len);
+	}
+	memcpy(name, last->name, last->len + 1);
+	return last->found;
 }
 
 bool idmap_id(enum idmap_kind kind, const char *name, size_t len, uint32_t *id)
 {
+	struct answer *last = &last_id[kind];
 	size_t name_len;
-	return len && find(kind, name, len, id, &name_len);
+	if (!len || len > IDMAP_NAME_MAX)
+		return false;
+	if (!last->known || last->len != len || memcmp(last->name, name, len) != 0) {
+		*last = (struct answer){.known = true, .len = len};
+		memcpy(last->name, name, len);
+		last->found = find(kind, name, len, &last->id, &name_len);
+	}
+	*id = last->found ? last->id : *id;
+	return last->found;
 }

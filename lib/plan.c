@@ -32,17 +32,19 @@ static struct frame_verdict say_errno(int rc)
 
 /* ---- files ---- */
 
-/* Only mode, owner or attributes differ: no reason to send the content again. */
+/* Only mode, owner or attributes differ: no reason to send the content again. Whose it is stays as it is where
+ * nothing may be replaced. */
 static int mend(struct dest *d, const char *path, const struct stat *st, const struct frame_entry *e)
 {
 	bool mode = (st->st_mode & 0777) != (e->mode & 0777);
-	if (!mode && !metaset_differs(&d->meta, st, e->meta))
+	bool meta = d->cfg->overwrite != OVERWRITE_NO && metaset_differs(&d->meta, st, e->meta);
+	if (!mode && !meta)
 		return 0;
 	struct stat now;
 	int fd = root_open_file(d->root, path, &now);
 	if (fd < 0)
 		return fd;
-	int rc = metaset_apply(&d->meta, fd, e->meta);
+	int rc = meta ? metaset_apply(&d->meta, fd, e->meta) : 0;
 	/* an access control list that came or went has changed the mode, too */
 	if (rc == 0 && (fstat(fd, &now) < 0 ||
 			((now.st_mode & 0777) != (e->mode & 0777) && fchmod(fd, e->mode & 0777) < 0)))

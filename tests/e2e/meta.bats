@@ -101,6 +101,14 @@ os.removexattr("src/small", "user.empty")'
 	[ "$(stat -c %i dst/dir/large)" = "$inode" ]
 }
 
+@test "--overwrite=no: what is there keeps its owner and attributes" {
+	make_src
+	deliver 0 dst src/.
+	RECV_ARGS=--overwrite=no deliver 0 dst -a src/small src/dir
+	[ "$(stat -c %u dst/small)" = "$(id -u)" ]
+	what dst/small | not grep -E 'user\.|posix_acl'
+}
+
 @test "one option at a time: -X, -A, --owner" {
 	make_src
 	deliver 0 x -X src/.
