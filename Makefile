@@ -43,6 +43,14 @@ CFLAGS.debug   := -Og -g3 -fno-omit-frame-pointer
 CFLAGS.asan    := -Og -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 CFLAGS.tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 CFLAGS.fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+CFLAGS.fuzzfast := -O2 -g -fsanitize=fuzzer-no-link,undefined -fsanitize-undefined-trap-on-error
+# clang only; what wraps on purpose is listed in the file, with the reason
+ifeq ($(PROFILE) $(origin CC),integer default)
+CC := clang
+endif
+CFLAGS.integer := -Og -g -fno-omit-frame-pointer -fsanitize=undefined,integer,nullability,local-bounds \
+	-fno-sanitize-recover=all -fsanitize-ignorelist=tests/lint/integer.ignore
+LDFLAGS.integer := -fsanitize=undefined,integer,nullability
 LDFLAGS.asan   := -fsanitize=address,undefined
 CFLAGS.coverage := -O0 -g --coverage
 LDFLAGS.coverage := --coverage
@@ -51,7 +59,7 @@ LDFLAGS.fuzz   := -fsanitize=address,undefined
 
 # flags.mk keeps the answers of the probes and of pkg-config; it is made anew when CC or this file changes.
 ask  = printf 'int main(void){return 0;}\n' | $(CC) -O2 -Wall -Werror $$f -x c $(1) - 2>/dev/null && printf ' %s' $$f
-WRAP := check soak demo deps bench check-all check-install coverage fuzz lint format help clean distclean uninstall
+WRAP := check soak demo deps bench check-all check-install coverage fuzz lint analyze format help clean distclean uninstall
 ifneq (,$(filter-out $(WRAP),$(or $(MAKECMDGOALS),all)))
 ifneq ($(shell sed -n 's/^PROBED_CC := //p' $(B)/flags.mk 2>/dev/null),$(CC))
 $(shell rm -f $(B)/flags.mk)
@@ -90,7 +98,11 @@ $(B)/libhaul.a: $(LIB_OBJ)
 
 $(B)/tests/%: $(B)/tests/%.o $(B)/libhaul.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(if $(findstring /fuzz/,$@),$(FUZZ_MAIN)) -o $@ $^ $(PKG_LIBS) -lcmocka
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(if $(findstring /fuzz/,$@),$(FUZZ_MAIN)) $(WRAPPED) -o $@ $^ $(PKG_LIBS) -lcmocka
+
+# these lead system calls to tests/unit/failing.h
+$(patsubst %.c,$(B)/%,$(shell grep -l '/failing\.h"' tests/unit/*.c)): WRAPPED := \
+	$(shell sed -n 's/.*\<CALL.\([a-z0-9_]*\),.*/-Wl,--wrap=\1/p' tests/unit/failing.h | grep -v =name)
 
 $(B)/%.o: %.c $(B)/cflags
 	$(call say,CC,$<)
@@ -149,13 +161,15 @@ lint: deps
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)B=$(B) tests/run.sh lint
 
-fuzz: $(if $(FUZZ_EXE),deps)
-ifneq (,$(FUZZ_EXE))
-	$(Q)$(MAKE) --no-print-directory PROFILE=fuzz CC=clang B=build/fuzz FUZZ_MAIN=-fsanitize=fuzzer fuzz-build
-	$(Q)B=build/fuzz tests/run.sh fuzz
-else
-	@echo 'there are no fuzzers in tests/fuzz yet'
-endif
+analyze: deps
+	$(Q)B=$(B) tests/analyze.sh
+
+# FUZZ_FAST=1: without the address sanitizer, for many executions; a crash says less then
+FUZZ_PROFILE := fuzz$(if $(FUZZ_FAST),fast)
+fuzz: deps
+	$(Q)$(MAKE) --no-print-directory PROFILE=$(FUZZ_PROFILE) CC=clang B=build/$(FUZZ_PROFILE) \
+	  FUZZ_MAIN=-fsanitize=fuzzer fuzz-build
+	$(Q)B=build/$(FUZZ_PROFILE) tests/run.sh fuzz
 fuzz-build: $(FUZZ_EXE)
 ifeq (,$(FUZZ_MAIN)) # no libFuzzer: a main that replays the corpus
 $(FUZZ_EXE): $(B)/tests/fuzz/main.o
@@ -175,7 +189,7 @@ check-install: deps
 	$(Q)B=$(B) tests/lint/install.sh
 
 deps: # lint, the profiles and the fuzzers need a little more than the tests
-	$(Q)tests/deps.sh $(if $(filter lint check-all fuzz format,$(MAKECMDGOALS)),all)
+	$(Q)tests/deps.sh $(if $(filter lint analyze check-all fuzz format,$(MAKECMDGOALS)),all)
 
 format:
 	$(Q)clang-format -i $(wildcard wire/*.[ch] lib/*.[ch] cmd/*.[ch] $(addprefix tests/*/*.,c h))
@@ -206,14 +220,16 @@ distclean:
 	$(Q)rm -rf build
 
 help:
-	@echo 'make [PROFILE=release|debug|asan|tsan] [V=1] [CC=...] [CFLAGS=...] [PREFIX=...] [TARGET]'
+	@echo 'make [PROFILE=release|debug|asan|tsan|integer] [V=1] [CC=...] [CFLAGS=...] [PREFIX=...] [TARGET]'
+	@echo '  asan is with ubsan; integer (clang) is ubsan that minds wrapping and narrowing, too'
 	@echo '  all            build/PROFILE/haul (the default)'
 	@echo '  demo           send a real tree through a connection that keeps breaking'
 	@echo '  check          everything a change must pass: unit sim replay e2e fault (also targets of their own)'
-	@echo '  check-all      check under debug, release, asan, tsan and clang, then lint and check-install'
+	@echo '  check-all      check under debug, release, asan, tsan, integer and clang, then lint and check-install'
 	@echo '  soak           the fault suite at length: power cuts, kills, failing calls; FAULT_SCALE=20 (root)'
 	@echo '  lint           layers, style, man pages, the binary itself;  format: apply clang-format'
-	@echo '  fuzz           libFuzzer (clang) for FUZZ_SECONDS a target'
-	@echo '  coverage       lines and branches that unit, sim and replay run'
+	@echo '  analyze        gcc -fanalyzer, clang --analyze and cppcheck: a finding that nobody has explained fails'
+	@echo '  fuzz           libFuzzer (clang): FUZZ_SECONDS=20 a target, or FUZZ_RUNS=N executions; FUZZ_TARGETS=a,b; FUZZ_FAST=1'
+	@echo '  coverage       lines and branches that unit, sim and replay run, and whether they are enough'
 	@echo '  bench          haul beside tar|nc, rsync, cp, and scp and rsync over ssh'
 	@echo '  install, uninstall, check-install, deps, clean, distclean'

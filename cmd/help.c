@@ -50,7 +50,7 @@ static const char main_text[] =
 	"    here$ tar -c photos | haul send - 127.0.0.1:4285\n"
 	"\n"
 	"From cron: one run at a time, patient with the link, silent on success:\n"
-	"    haul send -q --lock --reconnect=1h --deadline=6h /data/. user@host:/srv/data\n"
+	"    haul send --cron /data/. user@host:/srv/data\n"
 	"\n"
 	"What would happen, and what happens, for a program to read:\n"
 	"    haul send -n -v photos user@host:/srv/backup\n"
@@ -58,7 +58,7 @@ static const char main_text[] =
 	"\n"
 	"Exit status 0 is success, 1 a wrong command line; 10, 26, 30, 35 and 75 are\n"
 	"worth the same command again. All of them: haul help exit. More: haul help\n"
-	"addresses, haul help sizes, haul help events, man haul.\n";
+	"addresses, cron, events, key, resume or sizes, and man haul.\n";
 
 static const char sizes_text[] =
 	"Sizes: a number, fractions allowed, and a unit; bare numbers are bytes.\n"
@@ -82,7 +82,8 @@ static const char events_text[] =
 	"    disconnect  cause side\n"
 	"    resume      from replayed_bytes verified\n"
 	"    file        path path_b64? size errno? why?\n"
-	"                state: committed skipped failed vanished changed\n"
+	"                state: committed skipped failed vanished changed, and planned\n"
+	"                in a dry run\n"
 	"    progress    bytes wire wire_in acked total total_final rate level\n"
 	"                blocked: none source cpu link credit disk\n"
 	"    pressure    on since_ms\n"
@@ -91,8 +92,8 @@ static const char events_text[] =
 	"    warn        text subject?\n"
 	"    error       code reason side terminal again path? also?\n"
 	"    done        exit class files bytes wire wire_in skipped failed vanished\n"
-	"                changed entries skipped_bytes reconnects resent_bytes dup_bytes\n"
-	"                seconds; always the last line\n";
+	"                changed entries skipped_bytes kept_bytes reconnects\n"
+	"                resent_bytes dup_bytes durable seconds; always the last line\n";
 
 static const char addresses_text[] =
 	"DEST of send and FROM of recv, the side that dials:\n"
@@ -112,7 +113,48 @@ static const char addresses_text[] =
 	"    fd:N          an inherited listening socket\n"
 	"    systemd:      socket activation\n"
 	"Anything but loopback, unix sockets and stdio needs a key (--key, --identity)\n"
-	"or a code (--code), or --insecure: nothing is encrypted there.\n";
+	"or a code (--code), or --insecure: nothing is encrypted there.\n"
+	"recv --recv-only-from=192.0.2.0/24,2001:db8::/32 closes on whoever connects\n"
+	"from elsewhere, before anything is read; unix sockets and pipes are not judged.\n";
+
+static const char cron_text[] =
+	"haul send --cron SRC... DEST is for crontabs and timers:\n"
+	"    15 2 * * *  haul send --cron /data/. user@host:/srv/data\n"
+	"It prints nothing at all, on neither stream, if the exit status is 0. Otherwise\n"
+	"it prints one block on standard error when it ends: what went wrong, the command\n"
+	"without secrets, times, what was committed and sent, the first ten files that\n"
+	"failed, how often the link was lost, the exit status, and what to do. What ssh\n"
+	"or a --from-cmd says on standard error is kept back; its end is in the block.\n"
+	"\n"
+	"It implies -q --lock --reconnect=1h --deadline=6h. Whatever of these is given,\n"
+	"there or in HAUL_OPTIONS, wins:\n"
+	"    --lock=FILE      one run at a time, the next one exits 75. Without FILE it\n"
+	"                     is one for this user and DEST. It dies with the process\n"
+	"    --reconnect=DUR  how long a lost link may be away\n"
+	"    --deadline=DUR   the time for the whole run; 26, and the next one goes on\n"
+	"It goes well with\n"
+	"    --lock-wait=DUR  to wait for the run before instead of exiting 75\n"
+	"    --connect=DUR    for a host that is not always there (30s)\n"
+	"    --log-file=FILE --metrics=FILE --json=FILE\n"
+	"What has the class `again' in haul help exit mends itself with the next run.\n";
+
+static const char resume_text[] =
+	"A lost connection is dialled again, with growing pauses (--retry-delay), for as\n"
+	"long as --reconnect says: 30s, or inf where send runs at a terminal. Files and\n"
+	"streams go on where it broke; what was on its way is sent once more from the\n"
+	"replay ring (--ring).\n"
+	"\n"
+	"If haul itself has ended (10, 26, 30, 35, a signal, a crash, a power cut), run\n"
+	"the same command again; there is nothing else to remember:\n"
+	"    files of the same size and mtime are skipped (-c compares content)\n"
+	"    a large file that was under way is continued: what the receiver recorded is\n"
+	"    compared before it counts\n"
+	"    of a file that changed only the chunks that differ are sent (-W: all)\n"
+	"    a stream (-, --from-cmd) begins anew: nobody can read its beginning again\n"
+	"\n"
+	"A final name holds the old or the new content, never a part. What is unfinished\n"
+	"lies in DIR/.haul at the receiver: haul status DIR lists it, and with\n"
+	"--discard=ID gives it up.\n";
 
 static const char key_text[] =
 	"usage: haul key new [FILE]              a key that two sides share\n"
@@ -191,6 +233,7 @@ void help_subcommand(FILE *to, enum subcommand sub)
 		fputs("usage: haul send [options] SRC... DEST\n"
 		      "       haul send [options] --listen=ADDR SRC...\n"
 		      "       haul send [options] --from-cmd=CMD DEST\n"
+		      "       haul send [options] --files-from=FILE [SRC] DEST\n"
 		      "SRC is a path, or - for standard input. A directory arrives under its own name,\n"
 		      "SRC/. sends what is in it. DEST: haul help addresses.\n",
 		      to);
@@ -237,28 +280,32 @@ static void help_exit(FILE *to)
 	}
 }
 
-const char help_topics[] = "send recv status key exit sizes events addresses";
+const char help_topics[] = "send recv status key exit sizes events addresses cron resume";
+
+static const struct {
+	const char *name;
+	enum subcommand sub; /* 0: text, or the exit statuses */
+	const char *text;
+} topics[] = {
+	{"send", CMD_SEND, NULL}, {"recv", CMD_RECV, NULL},   {"status", CMD_STATUS, NULL},
+	{"key", CMD_KEY, NULL},	  {"keys", CMD_KEY, NULL},    {"exit", 0, NULL},
+	{"sizes", 0, sizes_text}, {"events", 0, events_text}, {"addresses", 0, addresses_text},
+	{"cron", 0, cron_text},	  {"resume", 0, resume_text},
+};
 
 bool help_topic(FILE *to, const char *topic)
 {
-	if (strcmp(topic, "send") == 0)
-		help_subcommand(to, CMD_SEND);
-	else if (strcmp(topic, "recv") == 0)
-		help_subcommand(to, CMD_RECV);
-	else if (strcmp(topic, "status") == 0)
-		help_subcommand(to, CMD_STATUS);
-	else if (strcmp(topic, "key") == 0)
-		help_subcommand(to, CMD_KEY);
-	else if (strcmp(topic, "exit") == 0)
-		help_exit(to);
-	else if (strcmp(topic, "sizes") == 0)
-		fputs(sizes_text, to);
-	else if (strcmp(topic, "events") == 0)
-		fputs(events_text, to);
-	else if (strcmp(topic, "addresses") == 0)
-		fputs(addresses_text, to);
-	else
+	size_t i = 0;
+	while (i < sizeof topics / sizeof *topics && strcmp(topic, topics[i].name) != 0)
+		i++;
+	if (i == sizeof topics / sizeof *topics)
 		return false;
+	if (topics[i].sub)
+		help_subcommand(to, topics[i].sub);
+	else if (topics[i].text)
+		fputs(topics[i].text, to);
+	else
+		help_exit(to);
 	return true;
 }
 

@@ -13,8 +13,7 @@ void help_main(FILE *to);
 /* haul send --help and so on: usage and options in groups. */
 void help_subcommand(FILE *to, enum subcommand sub);
 
-/* haul help TOPIC: a subcommand (key among them), exit, sizes, events, addresses. False if there is no such
- * topic. */
+/* haul help TOPIC: one of help_topics. False if there is no such topic. */
 bool help_topic(FILE *to, const char *topic);
 
 /* The topics of help_topic, separated by spaces. */

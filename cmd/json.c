@@ -307,8 +307,9 @@ static enum haul_rc open_descriptor(const char *target, struct json_log *j, stru
 	if (target[3] < '0' || target[3] > '9' || *end || errno || fd > INT32_MAX)
 		return haul_fail(err, HAUL_USAGE, 0, target, "not a descriptor: --json takes fd:N");
 	int flags = fcntl((int)fd, F_GETFL);
-	if (flags < 0)
-		return haul_fail(err, HAUL_USAGE, errno, target, "--json cannot use it");
+	if (flags < 0 || out_was_closed((int)fd))
+		return haul_fail(err, HAUL_USAGE, 0, target, "--json cannot use it: descriptor %ld is closed",
+				 fd);
 	if ((flags & O_ACCMODE) == O_RDONLY)
 		return haul_fail(err, HAUL_USAGE, 0, target,
 				 "--json cannot use it: it is open for reading only");

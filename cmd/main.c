@@ -10,10 +10,12 @@
  *   key keyopts  making and showing keys; the options that name them
  *   coded        codes, shown and asked for
  *   opts setters the option table (opts.def), its parser, a setter for each kind of option
- *   words        splitting and comparing words
+ *   filteropts   the options that say what to send, and the files they name
+ *   words suggest        splitting and comparing words; the option that was meant
  *   help         help texts, generated from the tables
  *   complete     shell completions and the OPTIONS of the man page, generated likewise
  *   report       the event bus of a run with its subscribers; the last words
+ *   cron verdict --cron: silence, or one block about what went wrong
  *   json tty out events as JSON lines; the progress line; writing that never waits
  *   logfile prom --log-file; --metrics
  * lib/   the engine
@@ -23,15 +25,20 @@
  *   sender sender_offer sender_jobs sender_in sender_links sender_stream   one role: scan and offer; read and send; answers; a pipe
  *   receiver receiver_in receiver_jobs receiver_commit    the other: what comes; work; results
  *   engine_impl sender_impl receiver_impl serve_impl    what the files of each share
- *   serve serve_sessions strangers handoff   the listener; its sessions; who has not said who he is; passing him on
+ *   serve serve_sessions serve_single    the listener; its sessions; one connection that is there already
+ *   strangers handoff            who has not said who he is; passing him on
+ *   gate cidr    who may connect at all, by address; networks
  *   hardlinks            files with several names
  *   meta metaset idmap   owners, attributes, access control lists: told and checked; set; names of users
  *   scan source stream_in        sending stages: walk, read and pack, standard input or a producer
  *   plan dest dest_work dest_impl commit sink    receiving: compare; verify, write; sync, rename; a consumer
  *   pool blocks          ordered stages of workers; memory for chunks
- *   walk operand names stamp     sources to entries: how a SRC is spelt; is a file still the same
+ *   walk walk_start walk_impl    sources to entries: the tree; where it begins; what the files of the walk share
+ *   walk_list walk_ignore        along a list of names; minding .gitignore
+ *   operand names stamp  how a SRC is spelt; what a directory holds; is a file still the same
+ *   filter glob listing  rules of what to leave out; one pattern with wildcards; names to take
  *   partial journal holder boot  large files across runs: the bytes, what is known, whose they are, since when
- *   inventory sweep      what lies in the state directory; what nobody wants any more
+ *   inventory sweep leftovers    what lies in the state directory; what nobody wants any more, or this session
  *   root root_state root_impl   the destination: all paths beneath it, and its .haul
  *   dircache place       its open directories; final names
  *   destdir              the directory a receiver was given: opened, made, looked at
@@ -69,10 +76,16 @@ static int usage_error(const char *subject, const char *why)
 	return 1;
 }
 
+static int no_such_topic(const char *topic)
+{
+	fprintf(stderr, "haul: %s: no such topic; there are: %s\n", topic, help_topics);
+	return 1;
+}
+
 int help_main_command(int argc, char **argv)
 {
 	if (argc > 1 && !help_topic(stdout, argv[1]))
-		return usage_error(argv[1], "no such topic");
+		return no_such_topic(argv[1]);
 	if (argc <= 1)
 		help_main(stdout);
 	return 0;

@@ -11,9 +11,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/cron.h"
 #include "cmd/keyopts.h"
+#include "cmd/suggest.h"
 #include "cmd/words.h"
 #include "lib/auth.h"
+#include "lib/filter.h"
+#include "lib/listing.h"
+#include "wire/limits.h"
 
 #define CHUNK_MIN	 (UINT64_C(4) << 10)
 #define CHUNK_MAX	 (UINT64_C(4) << 20)
@@ -32,26 +37,6 @@ const struct option_row option_table[OPTION_TOTAL] = {
 const char *subcommand_name(enum subcommand sub)
 {
 	return sub == CMD_SEND ? "send" : sub == CMD_RECV ? "recv" : sub == CMD_STATUS ? "status" : "key";
-}
-
-/* The option of sub that the user may have meant: an abbreviation, or two slips away at most. */
-static const char *suggestion(enum subcommand sub, const char *name, size_t len)
-{
-	const char *best = NULL;
-	unsigned nearest = len < 4 ? 2 : 3;
-	for (size_t i = 0; i < OPTION_TOTAL; i++) {
-		const struct option_row *row = &option_table[i];
-		if (!(row->subs & (unsigned)sub))
-			continue;
-		unsigned far = len >= 3 && strncmp(row->name, name, len) == 0
-				       ? 1
-				       : words_distance(name, len, row->name);
-		if (far < nearest) {
-			nearest = far;
-			best = row->name;
-		}
-	}
-	return best;
 }
 
 static const struct option_row *find_long(const char *name, size_t len)
@@ -77,8 +62,8 @@ static enum haul_rc apply(struct parse *p, const struct option_row *row, const c
 	if (!(row->subs & (unsigned)p->sub)) {
 		if (p->environment)
 			return HAUL_OK;
-		return BAD(p, "an option of haul %s, not of haul %s",
-			   subcommand_name((enum subcommand)(row->subs & -row->subs)), /* the lowest bit */
+		enum subcommand first = (enum subcommand)(row->subs & (~row->subs + 1)); /* the lowest bit */
+		return BAD(p, "an option of haul %s, not of haul %s", subcommand_name(first),
 			   subcommand_name(p->sub));
 	}
 	p->o->given[row - option_table] = true;
@@ -94,7 +79,7 @@ static enum haul_rc parse_long(struct parse *p, const char *word, char ***next)
 	const struct option_row *row = find_long(name, len);
 
 	if (!row) {
-		const char *near = suggestion(p->sub, name, len);
+		const char *near = suggest_option(p->sub, name, len);
 		p->typed = word;
 		return near ? BAD(p, "no such option; did you mean --%s?", near) : BAD(p, "no such option");
 	}
@@ -119,7 +104,7 @@ static enum haul_rc parse_letters(struct parse *p, const char *word, char ***nex
 		snprintf(p->option, sizeof p->option, "-%c", *c);
 		p->typed = row ? p->option : word;
 		if (!row)
-			return BAD(p, "no such option: -%c", *c);
+			return word[2] ? BAD(p, "no such option: -%c", *c) : BAD(p, "no such option");
 		if (option_arg(row) == ARG_VALUE) {
 			value = c[1] ? c + 1 : **next ? *(*next)++ : NULL;
 			if (!value)
@@ -191,7 +176,7 @@ static enum haul_rc set_defaults(struct parse *p)
 			return p->err->rc;
 	}
 	cfg->jobs = default_jobs();
-	cfg->stream_size = cfg->quota = SIZE_UNSET;
+	cfg->stream_size = cfg->quota = cfg->max_size = SIZE_UNSET;
 	const char *rsh = getenv("HAUL_RSH");
 	if (rsh && *rsh)
 		cfg->rsh = rsh;
@@ -207,6 +192,22 @@ static bool is_address(const char *text)
 
 #define WRONG(p, subject, ...) haul_fail((p)->err, HAUL_USAGE, 0, subject, __VA_ARGS__)
 
+/* With --files-from one directory, which may be left out. */
+static enum haul_rc check_listed(struct parse *p)
+{
+	struct options *o = p->o;
+	if (o->cfg.from_cmd)
+		return WRONG(p, "--files-from", "cannot be given together with --from-cmd");
+	if (o->source_count > 1)
+		return WRONG(p, "--files-from", "takes one SRC at most, a directory, but there are %zu",
+			     o->source_count);
+	if (o->source_count == 0)
+		o->operands[o->source_count++] = ".";
+	if (strcmp(o->operands[0], "-") == 0)
+		return WRONG(p, "--files-from", "is for a SRC that is a directory, not for standard input");
+	return HAUL_OK;
+}
+
 static enum haul_rc check_send_operands(struct parse *p)
 {
 	struct options *o = p->o;
@@ -214,16 +215,20 @@ static enum haul_rc check_send_operands(struct parse *p)
 		if (o->operand_count == 0)
 			return WRONG(p, NULL, "SRC and DEST are missing: haul send SRC... DEST");
 		o->peer = o->operands[o->operand_count - 1];
-		if (o->operand_count == 1 && !o->cfg.from_cmd)
+		if (o->operand_count == 1 && !o->cfg.from_cmd && !o->cfg.files_from)
 			return is_address(o->peer)
 				       ? WRONG(p, o->peer, "SRC is missing: haul send SRC... DEST")
 				       : WRONG(p, o->peer, "DEST is missing: haul send SRC... DEST");
+		if (!is_address(o->peer) && is_address(o->operands[0]))
+			return WRONG(p, o->operands[0], "DEST comes last: haul send SRC... DEST");
 		if (!is_address(o->peer))
 			return WRONG(
 				p, o->peer,
 				"not an address: DEST is HOST:PORT, [USER@]HOST:PATH, unix:PATH or exec:CMD");
 	}
 	o->source_count = o->operand_count - (o->peer != NULL);
+	if (o->cfg.files_from && check_listed(p))
+		return p->err->rc;
 	if (o->cfg.from_cmd && o->source_count)
 		return WRONG(p, o->operands[0], "a SRC cannot be given together with --from-cmd");
 	if (!o->cfg.from_cmd && !o->source_count)
@@ -246,19 +251,25 @@ static enum haul_rc check_send(struct parse *p)
 	}
 	if (stdins > 1)
 		return WRONG(p, "-", "standard input can be sent once only");
-	if ((cfg->name || cfg->stream_size != SIZE_UNSET) && !cfg->from_cmd && o->source_count != 1)
-		return WRONG(p, cfg->name ? "--name" : "--size", "is for one stream, but there are %zu SRCs",
-			     o->source_count);
-	if (cfg->stream_size != SIZE_UNSET && !cfg->from_cmd && strcmp(o->operands[0], "-") != 0)
-		return WRONG(p, "--size", "is for a stream: - or --from-cmd");
+	bool stream = cfg->from_cmd || (o->source_count == 1 && stdins == 1);
+	if ((cfg->name || cfg->stream_size != SIZE_UNSET) && !stream) {
+		const char *typed = cfg->name ? "--name" : "--size";
+		return o->source_count > 1
+			       ? WRONG(p, typed, "is for one stream, but there are %zu SRCs", o->source_count)
+			       : WRONG(p, typed, "is for a stream: - or --from-cmd");
+	}
 	if (cfg->chunk < CHUNK_MIN || cfg->chunk > CHUNK_MAX)
 		return WRONG(p, "--chunk", "must be from 4k to 4M");
 	if (o->given[OPTION_lock_wait] && !cfg->lock_file)
 		return WRONG(p, "--lock-wait", "needs --lock");
+	if (cfg->cron && cfg->listen)
+		return WRONG(p, "--cron", "is for sending to a DEST: with --listen nobody may ever come");
 	if (cfg->ignore_existing && cfg->existing)
 		return WRONG(p, "--existing", "together with --ignore-existing nothing would be sent");
 	if (cfg->checksum && cfg->size_only)
 		return WRONG(p, "--size-only", "contradicts --checksum");
+	if (cfg->min_size > cfg->max_size)
+		return WRONG(p, "--min-size", "is larger than --max-size: nothing would be sent");
 	return HAUL_OK;
 }
 
@@ -282,6 +293,8 @@ static enum haul_rc check_recv(struct parse *p)
 		return WRONG(p, NULL, "DIR is the empty string");
 	if (o->dir && strcmp(o->dir, "-") == 0)
 		return WRONG(p, "-", "not a DIR: standard output is --output=-");
+	if (o->dir && o->peer && is_address(o->dir) && !is_address(o->peer))
+		return WRONG(p, o->dir, "FROM comes before DIR: haul recv [FROM] DIR");
 	if (o->dir && is_address(o->dir))
 		return WRONG(p, o->dir,
 			     "looks like FROM, then DIR is missing (a directory of that name: ./%s)", o->dir);
@@ -290,6 +303,11 @@ static enum haul_rc check_recv(struct parse *p)
 			     stream ? "not an address: with --output or --to-cmd there is no DIR"
 				    : "not an address: FROM is HOST:PORT, [USER@]HOST:PATH, unix:PATH or "
 				      "exec:CMD");
+	if (o->peer && o->cfg.only_from.count)
+		return WRONG(p, "--recv-only-from", "is for listening, but %s is dialled", o->peer);
+	if (o->cfg.output && strcmp(o->cfg.output, "-") == 0 && o->cfg.listen &&
+	    strcmp(o->cfg.listen, "stdio:") == 0)
+		return WRONG(p, "--output", "standard output carries the connection already");
 	if (o->peer && o->cfg.listen)
 		return WRONG(p, o->peer, "FROM cannot be given together with %s",
 			     o->given[OPTION_stdio] ? "--stdio" : "--listen");
@@ -320,6 +338,8 @@ static enum haul_rc check(struct parse *p)
 		return p->err->rc;
 	if (o->cfg.jobs > JOBS_MAX)
 		return WRONG(p, "--jobs", "%u is more than %u", o->cfg.jobs, JOBS_MAX);
+	if (o->cfg.window > WINDOW_MAX_BYTES || o->cfg.ring > WINDOW_MAX_BYTES)
+		return WRONG(p, o->cfg.ring > WINDOW_MAX_BYTES ? "--ring" : "--window", "is more than 1T");
 	if (o->cfg.no_sandbox && o->cfg.sandbox == SANDBOX_REQUIRE)
 		return WRONG(p, "--no-sandbox", "contradicts --sandbox=require");
 	if (o->cfg.port_file && o->peer)
@@ -342,10 +362,11 @@ enum haul_rc opts_parse(struct options *o, enum subcommand sub, int argc, char *
 		return err->rc;
 	if (o->help)
 		return HAUL_OK;
-	o->cfg.window_set = o->given[OPTION_window];
-	o->cfg.ring_set = o->given[OPTION_ring];
 	if (sub == CMD_SEND && !o->given[OPTION_reconnect] && isatty(STDERR_FILENO))
 		o->cfg.reconnect_ms = DURATION_INF;
+	cron_imply(o);
+	o->cfg.window_set = o->given[OPTION_window];
+	o->cfg.ring_set = o->given[OPTION_ring];
 	return check(&p);
 }
 
@@ -353,6 +374,9 @@ void opts_free(struct options *o)
 {
 	auth_free(o->cfg.auth);
 	keys_free(o->cfg.keys);
+	filter_free(o->filter);
+	listing_free(o->listing);
+	free(o->rules);
 	free(o->operands);
 	free(o->word);
 	free(o->words);

@@ -35,6 +35,8 @@ enum option_kind {
 	OPT_DELAYS,
 	OPT_OVERLOAD,
 	OPT_PROGRESS,
+	OPT_CIDRS,
+	OPT_RULE, /* kept in the order given */
 };
 
 enum option_arg { ARG_NONE, ARG_VALUE, ARG_OPTIONAL };
@@ -65,16 +67,26 @@ enum option_arg option_arg(const struct option_row *row);
 /* A subcommand's word: "send", "recv", "status", "key". */
 const char *subcommand_name(enum subcommand sub);
 
+/* One of the options that make cfg.filter. */
+struct rule_given {
+	enum option_id id;
+	const char *value;
+};
+
 struct options {
 	struct haul_config cfg;
 	bool help;		  /* --help was met: nothing else was checked */
 	bool given[OPTION_TOTAL]; /* by argv or HAUL_OPTIONS */
 	const char **operands;	  /* as typed, borrowed from argv, NULL at the end */
 	size_t operand_count;
-	size_t source_count; /* send: the first operands; 0 with --from-cmd */
-	const char *peer;    /* DEST of send or FROM of recv; NULL: listen at cfg.listen */
-	const char *dir;     /* DIR of recv or status; NULL with -o and --to-cmd */
-	char *words;	     /* HAUL_OPTIONS, split in place */
+	size_t source_count;	  /* send: the first operands; 0 with --from-cmd */
+	const char *peer;	  /* DEST of send or FROM of recv; NULL: listen at cfg.listen */
+	const char *dir;	  /* DIR of recv or status; NULL with -o and --to-cmd */
+	struct rule_given *rules; /* HAUL_OPTIONS first, then argv */
+	size_t rule_count;
+	struct filter *filter; /* what cfg.filter and cfg.names are; cmd/filteropts makes them */
+	struct listing *listing;
+	char *words; /* HAUL_OPTIONS, split in place */
 	char **word;
 };
 

@@ -1,6 +1,7 @@
 #include "cmd/out.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -31,4 +32,14 @@ ssize_t out_write(int fd, const void *data, size_t len, int wait_ms)
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	return n;
+}
+
+bool out_was_closed(int fd)
+{
+	struct stat held, null;
+	int flags = fcntl(fd, F_GETFL);
+	if ((fd != STDOUT_FILENO && fd != STDERR_FILENO) || flags < 0 || (flags & O_ACCMODE) != O_RDONLY)
+		return false;
+	return fstat(fd, &held) == 0 && stat("/dev/null", &null) == 0 && S_ISCHR(held.st_mode) &&
+	       held.st_rdev == null.st_rdev;
 }

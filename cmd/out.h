@@ -2,6 +2,7 @@
 #ifndef HAUL_CMD_OUT_H
 #define HAUL_CMD_OUT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -11,5 +12,8 @@
  * be shared with the shell that started us. SIGPIPE must be ignored.
  */
 ssize_t out_write(int fd, const void *data, size_t len, int wait_ms);
+
+/* Was this descriptor, 1 or 2, closed when we were started? main holds its place since, read-only. */
+bool out_was_closed(int fd);
 
 #endif

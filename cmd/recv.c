@@ -6,6 +6,7 @@
 #include "cmd/help.h"
 #include "cmd/keyopts.h"
 #include "cmd/opts.h"
+#include "cmd/out.h"
 #include "cmd/report.h"
 #include "cmd/subcommands.h"
 #include "lib/auth.h"
@@ -40,15 +41,16 @@ static bool confine(struct place *p, const struct options *o, const uint8_t owne
 	return n >= 0 && (size_t)n < sizeof p->subdir;
 }
 
-static int run_session(const struct options *o, const uint8_t id[static 16], struct receiver_setup setup,
-		       struct haul_err *err)
+static int run_session(const struct options *o, const uint8_t id[static 16], bool beside,
+		       struct receiver_setup setup, struct haul_err *err)
 {
 	struct report report;
 	struct session_outcome out = {0};
-	if (report_open(&report, &o->cfg, id, "recv", &out.err) != HAUL_OK) {
+	if (report_open(&report, &o->cfg, id, "recv", NULL, &out.err) != HAUL_OK) {
 		report_failure(&out.err);
 		return haul_exit_status(&out.err);
 	}
+	report.beside = beside;
 	setup.cfg = &o->cfg;
 	setup.dir = o->dir;
 	setup.bus = &report.bus;
@@ -74,7 +76,7 @@ static int serve_one(void *ctx, struct serve_session *s)
 	setup.owner = place.options.cfg.auth ? s->owner : NULL;
 	if (place.subdir[0])
 		setup.subdir = place.subdir;
-	return run_session(&place.options, s->id, setup, &err);
+	return run_session(&place.options, s->id, s->beside, setup, &err);
 }
 
 static bool known(void *ctx, const uint8_t id[static 16], const uint8_t owner[static OWNER_BYTES],
@@ -97,18 +99,41 @@ static int pull(const struct options *o, struct haul_err *err)
 	dial.pull = true;
 	struct receiver_setup setup = {
 		.dial = &dial, .handoff_fd = -1, .owner = auth_peer_owner(o->cfg.auth)};
-	int status = run_session(o, id, setup, err);
+	int status = run_session(o, id, false, setup, err);
 	porter_stop();
 	endpoint_free(&dial);
 	return status;
 }
 
-/* For the one who sits before it; logs and scripts have the exit status. */
+/* The sessions have the log open, the listener opens it when it has something to say, which is seldom. */
+static void log_notice(const struct haul_config *cfg, const char *text)
+{
+	struct logfile *log = NULL;
+	struct haul_err unheard = {0};
+	struct event ev = {.type = EV_WARN};
+	ev.u.warn.text = text;
+	if (logfile_open(cfg->log_file, cfg->verbose, &log, &unheard) == HAUL_OK)
+		logfile_event(log, &ev);
+	logfile_close(log);
+}
+
+/* For the one who sits before it, and for the log; scripts have the exit status. */
 static void notice(void *ctx, const char *text)
 {
+	const struct haul_config *cfg = &((const struct options *)ctx)->cfg;
+	char line[256];
+	int n = snprintf(line, sizeof line, "haul: %s\n", text);
+	bool watched = isatty(STDERR_FILENO) || cfg->verbose;
+	if (!cfg->quiet && watched && !(cfg->json && !*cfg->json) && n > 0 && (size_t)n < sizeof line)
+		(void)out_write(STDERR_FILENO, line, (size_t)n, 0);
+	if (cfg->log_file)
+		log_notice(cfg, text);
+}
+
+static enum haul_rc ready(void *ctx, struct haul_err *err)
+{
 	const struct options *o = ctx;
-	if (!o->cfg.quiet && isatty(STDERR_FILENO))
-		fprintf(stderr, "haul: %s\n", text);
+	return receiver_check(&o->cfg, o->dir, err);
 }
 
 static int serve(struct options *o, struct haul_err *err)
@@ -117,6 +142,7 @@ static int serve(struct options *o, struct haul_err *err)
 				    .role = ROLE_RECEIVER,
 				    .session = serve_one,
 				    .known = known,
+				    .ready = ready,
 				    .dir = o->dir,
 				    .notice = notice,
 				    .ctx = o};

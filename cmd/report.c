@@ -33,9 +33,11 @@ static void close_all(struct report *r)
 static enum haul_rc open_all(struct report *r, const struct haul_config *cfg, struct haul_err *err)
 {
 	unsigned wait = cfg->grace_ms < 10000 ? (unsigned)cfg->grace_ms : 10000;
-	r->tty = tty_open(cfg);
+	r->tty = r->cron ? NULL : tty_open(cfg);
 	if (r->tty)
 		event_bus_subscribe(&r->bus, tty_event, r->tty);
+	if (r->cron)
+		event_bus_subscribe(&r->bus, cron_event, r->cron);
 	if (cfg->log_file && logfile_open(cfg->log_file, cfg->verbose, &r->log, err) != HAUL_OK)
 		return err->rc;
 	if (r->log)
@@ -52,9 +54,9 @@ static enum haul_rc open_all(struct report *r, const struct haul_config *cfg, st
 }
 
 enum haul_rc report_open(struct report *r, const struct haul_config *cfg, const uint8_t id[static 16],
-			 const char *role, struct haul_err *err)
+			 const char *role, struct cron *cron, struct haul_err *err)
 {
-	*r = (struct report){.cfg = cfg, .start_ns = clock_now_ns()};
+	*r = (struct report){.cfg = cfg, .cron = cron, .start_ns = clock_now_ns()};
 	event_bus_init(&r->bus, id);
 	if (open_all(r, cfg, err) != HAUL_OK) {
 		close_all(r);
@@ -91,8 +93,11 @@ int report_close(struct report *r, const struct session_outcome *out)
 	ev.u.done.seconds = (double)(clock_now_ns() - r->start_ns) / 1e9;
 	event_emit(&r->bus, &ev);
 	bool last_word = r->cfg->json && !*r->cfg->json;
+	/* its end is ours, and a link that is lost is lost to both */
+	bool known = out->told || out->err.rc == HAUL_SIGNAL || out->err.rc == HAUL_LINK_LOST;
+	last_word |= r->beside && known && !r->cfg->verbose;
 	close_all(r);
-	if (out->err.rc != HAUL_OK && !last_word)
+	if (out->err.rc != HAUL_OK && !last_word && !r->cron)
 		report_failure(&out->err);
 	return status;
 }

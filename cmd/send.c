@@ -3,11 +3,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/filteropts.h"
 #include "cmd/help.h"
 #include "cmd/keyopts.h"
 #include "cmd/opts.h"
 #include "cmd/report.h"
 #include "cmd/subcommands.h"
+#include "lib/clock.h"
 #include "lib/entropy.h"
 #include "lib/lockfile.h"
 #include "lib/operand.h"
@@ -44,8 +46,28 @@ static void restart(struct report *report, uint8_t id[static 16])
 	entropy_fill(id, 16);
 }
 
+/* What is left of --deadline: it counts from the start of the run, waiting for the lock and all. */
+static uint64_t time_left(const struct haul_config *cfg, uint64_t started_ms)
+{
+	uint64_t gone = clock_now_ms() - started_ms;
+	if (cfg->deadline_ms == DURATION_INF)
+		return DURATION_INF;
+	return cfg->deadline_ms > gone ? cfg->deadline_ms - gone : 0;
+}
+
+static int take_lock(const struct options *o, int signal_fd, struct haul_err *err)
+{
+	const struct haul_config *cfg = &o->cfg;
+	uint64_t wait_ms = cfg->lock_wait_ms < cfg->deadline_ms ? cfg->lock_wait_ms : cfg->deadline_ms;
+	int lock = -1;
+	if (cfg->lock_file)
+		lockfile_take(cfg->lock_file, o->peer ? o->peer : cfg->listen, wait_ms, signal_fd, &lock,
+			      err);
+	return lock;
+}
+
 /* One session after another while the receiver keeps forgetting them and files can be read again. */
-static int push(const struct options *o, struct haul_err *err)
+static int push(const struct options *o, struct cron *cron, struct haul_err *err)
 {
 	struct endpoint dial;
 	if (endpoint_parse_peer(o->peer, &dial, err) != HAUL_OK)
@@ -53,22 +75,24 @@ static int push(const struct options *o, struct haul_err *err)
 	struct report report;
 	struct session_outcome out = {0};
 	struct sender_setup setup = setup_of(o);
+	struct haul_config cfg = o->cfg;
+	uint64_t started_ms = clock_now_ms();
 	uint8_t id[16];
 	entropy_fill(id, sizeof id);
-	if (report_open(&report, &o->cfg, id, "send", err) != HAUL_OK) {
+	if (report_open(&report, &o->cfg, id, "send", cron, err) != HAUL_OK) {
 		endpoint_free(&dial);
 		return -1;
 	}
+	setup.cfg = &cfg;
 	setup.bus = &report.bus;
 	setup.session_id = id;
 	setup.dial = &dial;
 	setup.signal_fd = signals_open();
 	struct metrics before = {0};
-	int lock = -1;
-	if (o->cfg.lock_file)
-		lockfile_take(o->cfg.lock_file, o->peer, o->cfg.lock_wait_ms, &lock, &out.err);
+	int lock = take_lock(o, setup.signal_fd, &out.err);
 	uint64_t kept = 0; /* of files under way, at most: it grows when a session left something behind */
 	for (unsigned barren = 0; out.err.rc == HAUL_OK; barren++) {
+		cfg.deadline_ms = time_left(&o->cfg, started_ms);
 		sender_run(&setup, &out);
 		bool gained = out.metrics.files || out.metrics.kept_bytes > kept;
 		if (gained)
@@ -107,13 +131,14 @@ static int serve_one(void *ctx, struct serve_session *s)
 	struct report report;
 	struct session_outcome out = {0};
 	struct sender_setup setup = setup_of(o);
-	if (report_open(&report, &o->cfg, s->id, "send", &out.err) != HAUL_OK) {
+	if (report_open(&report, &o->cfg, s->id, "send", NULL, &out.err) != HAUL_OK) {
 		report_failure(&out.err);
 		return haul_exit_status(&out.err);
 	}
 	setup.bus = &report.bus;
 	setup.session_id = s->id;
 	setup.first = s->first;
+	report.beside = s->beside;
 	setup.handoff_fd = s->handoff_fd;
 	setup.signal_fd = signals_open();
 	sender_run(&setup, &out);
@@ -130,7 +155,11 @@ static int wait_for_receiver(struct options *o, struct haul_err *err)
 				    .sources = s.sources,
 				    .source_count = s.source_count,
 				    .ctx = o};
-	return serve_at(&serve, err);
+	int lock = take_lock(o, -1, err);
+	int status = err->rc == HAUL_OK ? serve_at(&serve, err) : -1;
+	if (lock >= 0)
+		close(lock);
+	return status;
 }
 
 /* What arrives under one name would be one file in the end, and with --remove-source-files the others gone. */
@@ -152,18 +181,23 @@ int send_main(int argc, char **argv)
 	struct options o;
 	struct haul_err err = {0};
 	int status = -1;
-	if (opts_parse(&o, CMD_SEND, argc, argv, &err) == HAUL_OK) {
+	enum haul_rc rc = opts_parse(&o, CMD_SEND, argc, argv, &err);
+	struct cron *cron = cron_open(&o, argv);
+	if (rc == HAUL_OK) {
 		if (o.help) {
 			help_subcommand(stdout, CMD_SEND);
 			status = 0;
-		} else if (check_names(&o, &err) == HAUL_OK && keyopts_load(&o, &err) == HAUL_OK) {
-			status = o.peer ? push(&o, &err) : wait_for_receiver(&o, &err);
+		} else if (check_names(&o, &err) == HAUL_OK && filteropts_load(&o, &err) == HAUL_OK &&
+			   keyopts_load(&o, &err) == HAUL_OK) {
+			status = o.peer ? push(&o, cron, &err) : wait_for_receiver(&o, &err);
 		}
 	}
 	if (status < 0) {
-		report_failure(&err);
+		if (!cron)
+			report_failure(&err);
 		status = haul_exit_status(&err);
 	}
+	cron_close(cron, &err);
 	opts_free(&o);
 	return die_by(&err, status);
 }

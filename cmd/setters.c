@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -224,6 +225,24 @@ static enum haul_rc set_overload(struct parse *p, const struct option_row *row, 
 	return HAUL_OK;
 }
 
+static enum haul_rc set_cidrs(struct parse *p, const struct option_row *row, const char *value)
+{
+	return cidr_parse(value, p->typed, destination(p, row), p->err);
+}
+
+static enum haul_rc set_rule(struct parse *p, const struct option_row *row, const char *value)
+{
+	struct options *o = p->o;
+	if (!*value)
+		return BAD(p, "the value is empty: it takes %s", row->metavar);
+	struct rule_given *rules = reallocarray(o->rules, o->rule_count + 1, sizeof *rules);
+	if (!rules)
+		return haul_fail(p->err, HAUL_NO_MEMORY, 0, p->typed, "out of memory");
+	o->rules = rules;
+	o->rules[o->rule_count++] = (struct rule_given){(enum option_id)(row - option_table), value};
+	return HAUL_OK;
+}
+
 static const struct {
 	enum option_arg arg;
 	setter_fn *set;
@@ -249,6 +268,8 @@ static const struct {
 	[OPT_DELAYS] = {ARG_VALUE, set_delays},
 	[OPT_OVERLOAD] = {ARG_VALUE, set_overload},
 	[OPT_PROGRESS] = {ARG_OPTIONAL, set_progress},
+	[OPT_CIDRS] = {ARG_VALUE, set_cidrs},
+	[OPT_RULE] = {ARG_VALUE, set_rule},
 };
 
 enum option_arg option_arg(const struct option_row *row)

@@ -19,7 +19,7 @@
 #define REDRAW_NS	UINT64_C(200000000)
 #define PLAIN_NS	UINT64_C(10000000000)
 #define WIDTH_MAX	500u
-#define LINE_BYTES	8192u
+#define LINE_BYTES	FAILURE_BYTES
 #define FAILURE_WAIT_MS 1000
 
 struct tty {
@@ -178,14 +178,25 @@ static void on_progress(struct tty *t, const struct event *ev)
 	}
 }
 
+/* The plan of a dry run is what was asked for: it goes to standard output. */
+static void on_planned(struct tty *t, const struct event *ev)
+{
+	struct line l = {.len = 0};
+	add_escaped(&l, ev->u.file.path, ev->u.file.path_len);
+	clear_live(t);
+	printf("%.*s\n", (int)(l.len < sizeof l.text ? l.len : sizeof l.text - 1), l.text);
+}
+
 static void on_file(struct tty *t, const struct event *ev)
 {
 	enum file_state state = ev->u.file.state;
-	bool good = state == FILE_COMMITTED || state == FILE_PLANNED, bad = !good && state != FILE_SKIPPED;
-	int from = state == FILE_COMMITTED ? 1 : state == FILE_SKIPPED ? 2 : t->person || good ? 0 : 1;
+	bool good = state == FILE_COMMITTED, bad = !good && state != FILE_SKIPPED;
+	int from = state == FILE_COMMITTED ? 1 : state == FILE_SKIPPED ? 2 : t->person ? 0 : 1;
 	struct line l = {.len = 0};
 
-	if (t->cfg->verbose < from)
+	if (state == FILE_PLANNED)
+		on_planned(t, ev);
+	if (state == FILE_PLANNED || t->cfg->verbose < from)
 		return;
 	if (bad)
 		add(&l, "%shaul: ", t->colour ? "\033[31m" : "");
@@ -312,7 +323,6 @@ static void on_done(struct tty *t, const struct event *ev)
 		print_sandbox(t, ev->u.done.m);
 }
 
-/* The plan is what was asked for: it goes to standard output. */
 static void on_dry_run(const struct event *ev)
 {
 	struct line l = {.len = 0};
@@ -385,11 +395,9 @@ void tty_close(struct tty *t)
 	free(t);
 }
 
-void report_failure(const struct haul_err *err)
+size_t failure_text(char out[static FAILURE_BYTES], const struct haul_err *err)
 {
 	struct line l = {.len = 0};
-	if (err->rc == HAUL_OK)
-		return;
 	add(&l, "haul: ");
 	if (*err->subject) {
 		add_text(&l, err->subject);
@@ -404,6 +412,14 @@ void report_failure(const struct haul_err *err)
 	if (err->sys)
 		add(&l, ": %s", strerror(err->sys));
 	add(&l, "\n");
-	/* LINE_BYTES holds subject and why even if each byte takes four, so the newline is there */
-	(void)out_write(STDERR_FILENO, l.text, l.len, FAILURE_WAIT_MS);
+	/* it holds subject and why even if each byte takes four, so the newline is there */
+	memcpy(out, l.text, l.len + 1);
+	return l.len;
+}
+
+void report_failure(const struct haul_err *err)
+{
+	char text[FAILURE_BYTES];
+	if (err->rc != HAUL_OK)
+		(void)out_write(STDERR_FILENO, text, failure_text(text, err), FAILURE_WAIT_MS);
 }

@@ -20,10 +20,12 @@ void tty_event(void *ctx, const struct event *ev);
 /* Takes an unfinished progress line away. NULL is fine. */
 void tty_close(struct tty *t);
 
-/*
- * Prints a failure as one line, `haul: subject: why: system error`, escaped. Nothing for HAUL_OK. Waits at
- * most a second for standard error.
- */
+#define FAILURE_BYTES 8192u
+
+/* A failure as one line, `haul: subject: why: system error`, escaped, with its newline. Its length. */
+size_t failure_text(char out[static FAILURE_BYTES], const struct haul_err *err);
+
+/* Prints it. Nothing for HAUL_OK. Waits at most a second for standard error. */
 void report_failure(const struct haul_err *err);
 
 #endif

@@ -33,6 +33,24 @@ _haul()
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return
 		;;
+	--exclude | --exclude=)
+		return
+		;;
+	--include | --include=)
+		return
+		;;
+	--exclude-from | --exclude-from=)
+		return
+		;;
+	--files-from | --files-from=)
+		return
+		;;
+	--max-size | --max-size=)
+		return
+		;;
+	--min-size | --min-size=)
+		return
+		;;
 	--name | --name=)
 		return
 		;;
@@ -70,6 +88,9 @@ _haul()
 		return
 		;;
 	--quota | --quota=)
+		return
+		;;
+	--recv-only-from | --recv-only-from=)
 		return
 		;;
 	--max-sessions | --max-sessions=)
@@ -165,10 +186,10 @@ _haul()
 	esac
 	case ${COMP_WORDS[1]} in
 	send)
-		opts='-z --compress= --chunk= -n --dry-run -a --archive --owner= --numeric-ids -H --hard-links -X --xattrs -A --acls -r --recursive --partial --links= -C --directory= -u --update --ignore-existing --existing -c --checksum --size-only -W --whole-file --name= --size= --from-cmd= --remove-source-files --vanished= --deadline= --lock --lock-wait= -k --key= --key-fd= --code --code-fd= --identity= --peer= --insecure --listen= --port-file= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
+		opts='-z --compress= --chunk= -n --dry-run -a --archive --owner= --numeric-ids -H --hard-links -X --xattrs -A --acls -r --recursive --partial --links= -C --directory= --exclude= --include= --exclude-from= --files-from= -0 --from0 --gitignore --max-size= --min-size= -x --one-file-system -u --update --ignore-existing --existing -c --checksum --size-only -W --whole-file --name= --size= --from-cmd= --remove-source-files --vanished= --deadline= --cron --lock --lock-wait= -k --key= --key-fd= --code --code-fd= --identity= --peer= --insecure --listen= --port-file= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
 		;;
 	recv)
-		opts='-o --output= --to-cmd= --overwrite= --sync= --quota= --once --max-sessions= --overload= -k --key= --key-fd= --code --code-fd= --identity= --peer= --peers= --insecure --listen= --stdio --port-file= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --user= --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
+		opts='-o --output= --to-cmd= --overwrite= --sync= --quota= --recv-only-from= --once --max-sessions= --overload= -k --key= --key-fd= --code --code-fd= --identity= --peer= --peers= --insecure --listen= --stdio --port-file= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --user= --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
 		;;
 	status)
 		opts='--discard= --json -h --help'
@@ -181,7 +202,7 @@ _haul()
 		fi
 		;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W 'send recv status key exit sizes events addresses' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'send recv status key exit sizes events addresses cron resume' -- "$cur")
 		return
 		;;
 	esac

@@ -14,8 +14,8 @@
 
 struct auth;
 
-/* From keys that are loaded, which are borrowed and outlive it. realm: the listener's name, NULL for none.
- * NULL when out of memory. */
+/* From keys that are loaded, which are borrowed and outlive it. realm: the listener's name, for which the protocol has
+ * a place and haul no option; NULL for none. NULL when out of memory. */
 struct auth *auth_new(const struct haul_keys *keys, const char *realm);
 void auth_free(struct auth *a); /* NULL is fine */
 

@@ -43,14 +43,23 @@ static int complete(struct dest *d, struct dest_file *f)
 	int fd = rc < 0 ? rc : dest_file_fd(d, f); /* an empty file, or one that is all hole, has none yet */
 	if (fd < 0)
 		return f->code ? 0 : rc < 0 ? rc : -EIO;
-	int sized = set_size(d, f, fd);
-	return sized < 0 ? sized : dest_set_meta(d, f, fd);
+	rc = set_size(d, f, fd);
+	rc = rc < 0 ? rc : dest_set_meta(d, f, fd);
+	dest_file_done(d, f);
+	return rc;
 }
 
 static int sync_one(struct dest *d, struct dest_file *f)
 {
 	/* a small one was written by a pack and closed: the flush of the batch is its sync */
-	return f->chunked && d->cfg->sync != SYNC_NONE && fsync(f->fd) < 0 ? -errno : 0;
+	if (!f->chunked || d->cfg->sync == SYNC_NONE)
+		return 0;
+	int fd = dest_file_fd(d, f);
+	if (fd < 0)
+		return 0; /* it has failed, and says why */
+	int rc = fsync(fd) < 0 ? -errno : 0;
+	dest_file_done(d, f);
+	return rc;
 }
 
 /* Compared and found the same: only times and mode may differ. */

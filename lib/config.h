@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/cidr.h"
+
 #define DURATION_INF UINT64_MAX
 #define SIZE_UNSET   UINT64_MAX
 
@@ -24,6 +26,8 @@ enum sandbox_mode { SANDBOX_OFF, SANDBOX_AUTO, SANDBOX_REQUIRE };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_TTY, PROGRESS_PLAIN, PROGRESS_OFF };
 
 struct auth;
+struct filter;
+struct listing;
 struct haul_keys;
 
 struct haul_config {
@@ -57,9 +61,16 @@ struct haul_config {
 	uint64_t stream_size; /* expected size of a stream, SIZE_UNSET if not given */
 	const char *from_cmd;
 	const char *chdir_to; /* -C DIR: where relative SRCs are looked up */
+	const char *files_from;
+	const struct listing *names; /* what it lists, below the one SRC; NULL without */
+	bool from0;		     /* names and patterns in files end at a NUL byte */
+	const struct filter *filter; /* made of --exclude and its like; NULL without */
+	uint64_t min_size, max_size; /* of regular files; max_size: SIZE_UNSET if none */
+	bool one_file_system, gitignore;
 	const char *rsh, *haul_path;
 	bool remove_source_files;
 	uint64_t deadline_ms; /* DURATION_INF if none */
+	bool cron;	      /* a run nobody watches */
 	const char *lock_file;
 	uint64_t lock_wait_ms;
 
@@ -73,8 +84,9 @@ struct haul_config {
 	enum sync_mode sync;
 	unsigned max_sessions;
 	enum overload_mode overload;
-	unsigned overload_queue; /* how many may wait */
-	uint64_t quota;		 /* raw bytes, SIZE_UNSET if none */
+	unsigned overload_queue;    /* how many may wait */
+	struct cidr_list only_from; /* who may connect; empty: everybody */
+	uint64_t quota;		    /* raw bytes, SIZE_UNSET if none */
 
 	enum sandbox_mode sandbox;
 	bool no_sandbox;  /* --no-sandbox, whatever sandbox says */

@@ -16,24 +16,28 @@
 
 /* Three for every entry that may be open, and some. */
 #define DESCRIPTORS_MAX (4u * OPEN_ENTRIES_MAX)
+/* Connection, stages, root, state directory and what a call needs for its length. */
+#define DESCRIPTORS_OWN 24u
 
 /*
  * Thousands of large files may be wanted at a time, and each keeps its partial, journal and older version
- * open: all descriptors this process may have are ours then, a third of them for that. A consumer, which
- * would inherit the limit, may not be able to cope with so many.
+ * open: all descriptors this process may have are ours then, a third of them for that, a quarter for files
+ * that come in chunks. A consumer, which would inherit the limit, may not be able to cope with so many.
  */
-static uint64_t claim_descriptors(bool raise)
+static void claim_descriptors(struct dest *d, bool raise)
 {
 	struct rlimit r;
 	if (getrlimit(RLIMIT_NOFILE, &r) < 0)
-		return 0;
+		return;
 	rlim_t most = r.rlim_max < DESCRIPTORS_MAX ? r.rlim_max : DESCRIPTORS_MAX;
 	if (raise && r.rlim_cur < most) {
 		struct rlimit more = {.rlim_cur = most, .rlim_max = r.rlim_max};
 		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
 			r = more;
 	}
-	return r.rlim_cur / 3;
+	uint64_t spare = r.rlim_cur > DESCRIPTORS_OWN ? r.rlim_cur - DESCRIPTORS_OWN : 0;
+	d->held_max = spare / 3;
+	d->loose_max = spare / 4;
 }
 
 enum haul_rc dest_init(struct dest *d, const struct haul_config *cfg, struct blocks *blocks,
@@ -44,7 +48,7 @@ enum haul_rc dest_init(struct dest *d, const struct haul_config *cfg, struct blo
 	pthread_mutex_init(&d->dirs_mu, NULL);
 	pthread_mutex_init(&d->mark_mu, NULL);
 	memcpy(d->session, session_id, sizeof d->session);
-	d->held_max = claim_descriptors(!cfg->to_cmd);
+	claim_descriptors(d, !cfg->to_cmd);
 	d->umask = umask(0);
 	umask(d->umask);
 	(void)err;
@@ -71,6 +75,7 @@ void dest_free(struct dest *d)
 	if (d->dirs_fd >= 0)
 		close(d->dirs_fd);
 	dest_tidy(d);
+	leftovers_free(&d->leftovers);
 	root_close(d->root);
 	pthread_mutex_destroy(&d->mark_mu);
 	pthread_mutex_destroy(&d->dirs_mu);
@@ -117,6 +122,13 @@ void dest_forget(struct dest *d, struct dest_file *f)
 	dest_file_free(d, f);
 }
 
+static void close_loose(struct dest *d, struct dest_file *f)
+{
+	close(f->fd);
+	f->fd = -1;
+	atomic_fetch_sub(&d->loose, 1);
+}
+
 void dest_file_free(struct dest *d, struct dest_file *f)
 {
 	if (f->partial && f->stream && f->temp[0] && (d->abandon_streams || f->code)) {
@@ -126,7 +138,7 @@ void dest_file_free(struct dest *d, struct dest_file *f)
 	if (f->partial) /* committed: its journal has served; else both stay for the next run */
 		partial_close(d->root, f->partial, !f->temp[0]);
 	else if (f->fd >= 0)
-		close(f->fd);
+		close_loose(d, f);
 	if (f->temp[0] && !f->partial)
 		root_temp_unlink(d->root, f->temp);
 	if (f->base_fd >= 0)
@@ -174,6 +186,14 @@ struct dest_file *dest_take_up(struct dest *d)
 	return f;
 }
 
+void dest_note_bad(struct dest *d, const char *path, unsigned reason, int sys)
+{
+	pthread_mutex_lock(&d->mu);
+	const char *why = haul_reason_text(reason, &sys);
+	haul_fail(&d->first_bad, haul_rc_from_reason(reason), sys, path, "%s", why);
+	pthread_mutex_unlock(&d->mu);
+}
+
 void dest_fail(struct dest_file *f, enum haul_rc rc, int sys)
 {
 	pthread_mutex_lock(&f->mu);
@@ -214,11 +234,20 @@ int dest_open_temp(struct dest *d, struct dest_file *f)
 	return fd;
 }
 
+/* The temporary file, for the first time or once more. */
+static int open_file(struct dest *d, struct dest_file *f)
+{
+	int fd = f->temp[0] ? root_state_open(d->root, f->temp, O_RDWR) : dest_open_temp(d, f);
+	if (fd >= 0)
+		atomic_fetch_add(&d->loose, 1);
+	return fd;
+}
+
 int dest_file_fd(struct dest *d, struct dest_file *f)
 {
 	pthread_mutex_lock(&f->mu);
 	if (f->fd < 0 && !f->code) {
-		int fd = dest_open_temp(d, f);
+		int fd = open_file(d, f);
 		if (fd < 0) {
 			f->sys = (uint16_t)-fd;
 			f->code = (uint16_t)haul_rc_status(haul_rc_from_errno(-fd));
@@ -227,8 +256,17 @@ int dest_file_fd(struct dest *d, struct dest_file *f)
 		}
 	}
 	int fd = f->code ? -1 : f->fd;
+	f->users += fd >= 0;
 	pthread_mutex_unlock(&f->mu);
 	return fd;
+}
+
+void dest_file_done(struct dest *d, struct dest_file *f)
+{
+	pthread_mutex_lock(&f->mu);
+	if (--f->users == 0 && !f->partial && atomic_load(&d->loose) > d->loose_max)
+		close_loose(d, f);
+	pthread_mutex_unlock(&f->mu);
 }
 
 int dest_set_meta(struct dest *d, const struct dest_file *f, int fd)

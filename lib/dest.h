@@ -18,6 +18,7 @@
 #include "lib/codec.h"
 #include "lib/config.h"
 #include "lib/digest.h"
+#include "lib/leftovers.h"
 #include "lib/metaset.h"
 #include "lib/partial.h"
 #include "lib/root.h"
@@ -53,6 +54,7 @@ struct dest_file {
 
 	pthread_mutex_t mu; /* guards fd and temp while workers write, and who sets code first */
 	int fd;
+	unsigned users;		  /* of fd, just now */
 	char temp[ROOT_TEMP_MAX]; /* "" when there is none */
 	_Atomic uint16_t code;	  /* reason it will not be committed, 0 so far; sys was set before it */
 	uint16_t sys;
@@ -60,6 +62,7 @@ struct dest_file {
 	/* wire thread */
 	struct digest_sum sum;
 	uint64_t received; /* raw bytes, holes included */
+	uint64_t taken;	   /* the same without a map, when the order is free */
 	bool chunked;	   /* carried by chunks, not by a pack */
 	uint32_t ends;	   /* END frames that came */
 	bool closed;	   /* the last thing that came is an END: only what was asked for opens it again */
@@ -72,7 +75,8 @@ struct dest_file {
 	int base_fd;	    /* of an older version */
 	unsigned held;	    /* its share of the descriptors in dest.held */
 	bool lazy, fresh;   /* compare only, copy if something differs; something did */
-	uint64_t needs;	    /* chunks asked for after a keep failed */
+	uint64_t needs;	    /* chunks asked for after a keep failed, not here yet */
+	uint64_t asked;	    /* in all */
 	uint64_t have_next; /* first chunk no HAVE has told of yet */
 	struct dest_file *have_link, *active_link; /* queues of the wire thread */
 	uint64_t checkpoint_ms;			   /* of the last one, or of the first unrecorded chunk */
@@ -90,20 +94,24 @@ struct dest {
 	uint64_t seed;
 	mode_t umask; /* for streams, which have no mode of their own */
 	uint32_t chunk;
-	atomic_uint_fast64_t maps; /* chunks in all maps: bounds their memory */
-	atomic_uint_fast64_t held; /* descriptors of wanted files, kept from the offer on */
-	uint64_t held_max;	   /* beyond it a file is received whole, and without a journal */
+	atomic_uint_fast64_t maps;  /* chunks in all maps: bounds their memory */
+	atomic_uint_fast64_t held;  /* descriptors of wanted files, kept from the offer on */
+	uint64_t held_max;	    /* beyond it a file is received whole, and without a journal */
+	atomic_uint_fast64_t loose; /* descriptors of other temporary files */
+	uint64_t loose_max;	    /* beyond it each is closed after every write */
 	uint8_t compare;
 	uint16_t flags;
 	uint8_t session[16];
 	char owner[JOURNAL_OWNER_CHARS + 1]; /* of its partials; "" without keys */
+	struct leftovers leftovers;	     /* partials that were there when it began */
 	char tag[SWEEP_TAG_BYTES];	     /* of this session's temporary files */
 	int mark_fd;			     /* makes them ours (lib/sweep.h); -1: there are none */
 	pthread_mutex_t mark_mu;	     /* guards tag and mark_fd */
 	const char *only;		     /* -o FILE: the one path that a stream or file gets, else NULL */
 	bool single;			     /* one stream or file, nothing else */
 
-	pthread_mutex_t mu; /* guards table, first and taken_single */
+	pthread_mutex_t mu;	   /* guards table, first, taken_single and first_bad */
+	struct haul_err first_bad; /* the first entry that failed, for the last words */
 	struct dest_file *table[OPEN_ENTRIES_MAX];
 	size_t open;	      /* files in it */
 	uint64_t first, next; /* ids that may be open: [first, next) */
@@ -175,6 +183,8 @@ struct dest_file *dest_take_up(struct dest *d);
 /* Frees a file that is not in the table. What is unfinished of a large one stays on disk, with its journal.
  */
 void dest_file_free(struct dest *d, struct dest_file *f);
+/* Remembers the first entry that failed. */
+void dest_note_bad(struct dest *d, const char *path, unsigned reason, int sys);
 /* Records why a file will not be committed; the first reason stays. */
 void dest_fail(struct dest_file *f, enum haul_rc rc, int sys);
 

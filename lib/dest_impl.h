@@ -12,8 +12,10 @@
 struct dest_file *dest_claim(struct dest *d, uint64_t id);
 void dest_fail_errno(struct dest_file *f, int sys);
 int dest_open_temp(struct dest *d, struct dest_file *f);
-/* The descriptor chunks go to, made by whichever worker comes first; -1 once the file has failed. */
+/* The descriptor chunks go to, made by whichever worker comes first; -1 once the file has failed. Given back
+ * with dest_file_done: it stays open if there are descriptors to spare. */
 int dest_file_fd(struct dest *d, struct dest_file *f);
+void dest_file_done(struct dest *d, struct dest_file *f);
 int dest_set_meta(struct dest *d, const struct dest_file *f, int fd);
 int dest_give_name(struct dest *d, struct dest_file *f);
 /* No temporary file is wanted any more. */

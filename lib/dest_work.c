@@ -113,6 +113,7 @@ static void run_data(struct dest *d, struct worker *w, struct dest_job *job)
 	if (rc == 0)
 		rc = f->sparse ? bytes_write_sparse(fd, p, job->data.raw, job->data.offset)
 			       : bytes_write(fd, p, job->data.raw, job->data.offset);
+	dest_file_done(d, f);
 	write_failed(job, rc);
 }
 
@@ -171,8 +172,10 @@ int dest_keep_one(struct dest *d, struct dest_file *f, uint64_t i, uint8_t *scra
 	int fd = dest_file_fd(d, f);
 	if (fd < 0)
 		return 0; /* has failed for a reason of its own */
-	return f->sparse ? bytes_write_sparse(fd, scratch, n, i * f->map.chunk)
-			 : bytes_write(fd, scratch, n, i * f->map.chunk);
+	int rc = f->sparse ? bytes_write_sparse(fd, scratch, n, i * f->map.chunk)
+			   : bytes_write(fd, scratch, n, i * f->map.chunk);
+	dest_file_done(d, f);
+	return rc;
 }
 
 static void run_keep(struct dest *d, struct worker *w, struct dest_job *job)

@@ -337,6 +337,27 @@ int dial_step(struct dial *d, struct conn *out)
 	return rc < 0 ? rc : -EINPROGRESS;
 }
 
+bool dial_is_hopeless(const struct endpoint *ep, int rc)
+{
+	bool path = ep->kind == ENDPOINT_UNIX,
+	     program = ep->kind == ENDPOINT_SSH || ep->kind == ENDPOINT_EXEC;
+	switch (-rc) {
+	case ENOENT: /* a socket may still be made */
+	case ENOEXEC:
+	case E2BIG:
+		return program;
+	case ENOTDIR:
+	case ELOOP:
+	case ENAMETOOLONG:
+	case EACCES:
+		return path || program;
+	case EPROTOTYPE:
+		return path;
+	default:
+		return false;
+	}
+}
+
 const char *dial_error_text(const struct dial *d)
 {
 	return d ? d->text : "out of memory";

@@ -8,6 +8,7 @@
 #ifndef HAUL_LIB_DIAL_H
 #define HAUL_LIB_DIAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/config.h"
@@ -30,6 +31,9 @@ int dial_start(const struct endpoint *ep, const struct haul_config *cfg, struct 
 int dial_poll_fd(const struct dial *d);
 uint64_t dial_wake_ms(const struct dial *d); /* on clock_now_ms; UINT64_MAX for never */
 int dial_step(struct dial *d, struct conn *out);
+/* Would dialling again fail in the same way? rc is what dial_start or dial_step returned. A path or a program
+ * that cannot be used is for a person to mend; anything about a network may pass. */
+bool dial_is_hopeless(const struct endpoint *ep, int rc);
 const char *dial_error_text(const struct dial *d); /* of the last failure, e.g. "connection refused" */
 void dial_abort(struct dial *d); /* closes what is open and frees; NULL is fine; also after success */
 

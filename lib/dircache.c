@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 uint64_t dircache_hash(const char *path, size_t len)
@@ -62,7 +63,7 @@ struct root_dir *dircache_add(struct dircache *c, struct root_dir *dir)
 		dircache_unref(dir);
 	} else {
 		s = c->slot;
-		for (struct dircache_slot *i = s; i < c->slot + DIRCACHE_DIRS; i++)
+		for (struct dircache_slot *i = s; i < c->slot + c->limit; i++)
 			if (i->used < s->used)
 				s = i;
 		dircache_unref(s->dir);
@@ -93,7 +94,10 @@ void dircache_put(struct dircache *c, struct root_dir *dir)
 
 void dircache_init(struct dircache *c)
 {
-	*c = (struct dircache){0};
+	struct rlimit r;
+	*c = (struct dircache){.limit = DIRCACHE_DIRS};
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur / 8 < DIRCACHE_DIRS)
+		c->limit = r.rlim_cur / 8 ? r.rlim_cur / 8 : 1;
 	pthread_mutex_init(&c->lock, NULL);
 }
 

@@ -27,6 +27,7 @@ struct dircache_slot {
 struct dircache {
 	pthread_mutex_t lock; /* of all below, and of the reference counts */
 	uint64_t tick;
+	size_t limit; /* slots in use: few where descriptors are few */
 	struct dircache_slot slot[DIRCACHE_DIRS];
 };
 

@@ -27,6 +27,14 @@ static uint64_t after(uint64_t now, uint64_t span)
 	return span > UINT64_MAX - now ? UINT64_MAX : now + span;
 }
 
+static void warn(const struct engine_setup *set, const char *subject, const char *text)
+{
+	struct event ev = {.type = EV_WARN};
+	ev.u.warn.subject = subject;
+	ev.u.warn.text = text;
+	event_emit(set->bus, &ev);
+}
+
 enum haul_rc engine_init(struct engine *e, const struct engine_setup *set)
 {
 	const struct haul_config *cfg = set->cfg;
@@ -44,10 +52,11 @@ enum haul_rc engine_init(struct engine *e, const struct engine_setup *set)
 	if (!e->blocks || !e->opening)
 		return haul_fail(&e->err, HAUL_NO_MEMORY, 0, NULL, "cannot set up a session");
 	struct link_config link = {
-		.window = cfg->window,
+		.window = cfg->window < WINDOW_MIN_BYTES ? WINDOW_MIN_BYTES : cfg->window,
 		.ring = cfg->ring,
 		.max_body = RECORD_BODY_MAX_BYTES,
 		.keep_until_durable = set->keep_until_durable,
+		.peer_is_source = set->ops->role == ROLE_RECEIVER,
 		/* until the first answer, this is the time to get one */
 		.reconnect_ms =
 			set->dial ? cfg->connect_ms : clock_earlier(cfg->connect_ms, cfg->reconnect_ms),
@@ -58,12 +67,10 @@ enum haul_rc engine_init(struct engine *e, const struct engine_setup *set)
 	bool raised;
 	if (link_init(&e->link, &link, now, &raised) != WIRE_OK)
 		return haul_fail(&e->err, HAUL_NO_MEMORY, 0, NULL, "cannot set up a link");
-	if (raised && cfg->ring_set) {
-		struct event ev = {.type = EV_WARN};
-		ev.u.warn.subject = "--ring";
-		ev.u.warn.text = "raised to hold a full window and a chunk";
-		event_emit(set->bus, &ev);
-	}
+	if (raised && cfg->ring_set)
+		warn(set, "--ring", "raised to hold a full window and a chunk");
+	if (cfg->window < WINDOW_MIN_BYTES)
+		warn(set, "--window", "raised to 64 KiB, the least there is");
 	e->deadline = after(now, cfg->deadline_ms);
 	backoff_init(&e->backoff, cfg->retry_min_ms, cfg->retry_max_ms);
 	pace_init(&e->pace, cfg->bwlimit, clock_now_ns());
@@ -136,7 +143,10 @@ enum haul_rc engine_abort(struct engine *e, const struct haul_err *err)
 		return e->err.rc;
 	}
 	e->err = *err;
-	link_cancel(&e->link, reason_code(e, err->rc), err->why);
+	char text[HAUL_WHY_MAX + 64];
+	snprintf(text, sizeof text, "%s%s%s", err->why, err->sys ? ": " : "",
+		 err->sys ? strerror(err->sys) : "");
+	link_cancel(&e->link, reason_code(e, err->rc), text);
 	link_fin(&e->link);
 	bool mute = clock_now_ms() - e->link.last_rx > ABORT_MS;
 	engine_enter(e, ENGINE_ABORTING, mute ? ABORT_MUTE_MS : ABORT_MS);
@@ -172,11 +182,22 @@ static void interrupted(struct engine *e, int signal)
 	engine_abort(e, &err);
 }
 
-/* A rerun wants what this session holds: is there still anybody to hold it for? */
+/* A rerun wants what this session holds: is there still anybody to hold it for? What comes in from now on may have
+ * been on its way since before the peer died; the answer to a PING that is sent now cannot. */
 static void challenged(struct engine *e)
 {
 	e->link.ping_due = true;
+	e->probe_ping = e->link.pings + 1;
+	e->probe_generation = e->link.generation;
 	e->probe_at = clock_now_ms();
+	e->probe_told = 0;
+}
+
+/* The answer may be behind much else that is on its way: as long as that comes in, there is more time. */
+static uint64_t probe_deadline(const struct engine *e)
+{
+	uint64_t heard = e->link.last_rx > e->probe_at ? e->link.last_rx : e->probe_at;
+	return clock_earlier(heard + HOLDER_PROBE_MS, e->probe_at + HOLDER_PROBE_MAX_MS);
 }
 
 static void act_on_probe(struct engine *e, uint64_t now)
@@ -184,14 +205,17 @@ static void act_on_probe(struct engine *e, uint64_t now)
 	if (!e->probe_at || e->phase >= ENGINE_FINISHING)
 		return;
 	bool up = e->link.state == LINK_UP;
-	if (up && e->link.last_rx > e->probe_at) {
+	if (up && (e->link.answered >= e->probe_ping || e->link.generation != e->probe_generation)) {
 		e->probe_at = 0;
-		e->set.ops->prove(e->set.self);
-	} else if (!up || now >= e->probe_at + HOLDER_PROBE_MS) {
+		e->set.ops->prove(e->set.self, true);
+	} else if (!up || now >= probe_deadline(e)) {
 		struct haul_err err = {0};
 		haul_fail(&err, HAUL_BUSY, 0, NULL, SUPERSEDED);
 		engine_abort(e, &err);
 		e->phase = ENGINE_OVER;
+	} else if (now >= e->probe_told + HOLDER_TELL_MS) {
+		e->probe_told = now;
+		e->set.ops->prove(e->set.self, false);
 	}
 }
 
@@ -314,7 +338,7 @@ static uint64_t next_deadline(const struct engine *e, uint64_t now)
 	if (e->phase <= ENGINE_DRAINING)
 		at = clock_earlier(at, e->deadline);
 	if (e->probe_at)
-		at = clock_earlier(at, e->probe_at + HOLDER_PROBE_MS);
+		at = clock_earlier(at, clock_earlier(probe_deadline(e), e->probe_told + HOLDER_TELL_MS));
 	at = clock_earlier(at, e->set.ops->deadline(e->set.self));
 	return clock_earlier(at, e->progress_at);
 }

@@ -49,8 +49,8 @@ struct engine_ops {
 	void (*drain)(void *self);
 	/* True once nothing is left that drain should wait for. */
 	bool (*drained)(void *self);
-	/* Somebody else wants a file this session works on, and the peer has just shown that it is alive. */
-	void (*prove)(void *self);
+	/* Somebody else wants a file this session works on: the peer is alive, or is being asked. */
+	void (*prove)(void *self, bool alive);
 };
 
 struct engine_setup {
@@ -85,7 +85,11 @@ struct engine {
 	struct haul_err also; /* the next thing that went wrong after that */
 	bool err_from_peer;
 	uint64_t deadline; /* --deadline, ms; UINT64_MAX none */
-	uint64_t probe_at; /* challenged (lib/holder.h): when; 0: not */
+	/* challenged (lib/holder.h): when (0: not), and when we last said that we are at it; the PING whose
+	 * answer proves the peer alive, or any connection later than this one */
+	uint64_t probe_at, probe_told;
+	uint32_t probe_ping;
+	unsigned probe_generation;
 	bool session_gone; /* the peer does not know this session (any more) */
 
 	enum engine_phase phase;

@@ -78,6 +78,11 @@ void engine_conn_lost(struct engine *e, const char *cause, const char *side)
 		ev.u.retry.delay_ms = delay;
 	}
 	event_emit(e->set.bus, &ev);
+	if (!e->set.dial && e->set.handoff_fd < 0) { /* there is no way another one could come */
+		struct haul_err err = {0};
+		haul_fail(&err, HAUL_LINK_LOST, 0, NULL, "link lost; run the same command again to continue");
+		engine_abort(e, &err);
+	}
 }
 
 /* ---- attaching ---- */
@@ -282,15 +287,27 @@ static void open_handshake(struct engine *e)
 			   &err);
 }
 
+/* The text is copied: losing the connection frees what it lives in. */
+static void dial_failed(struct engine *e, int rc, const char *why)
+{
+	char text[128];
+	snprintf(text, sizeof text, "%s", why);
+	bool hopeless = !e->was_up && dial_is_hopeless(e->set.dial, rc);
+	engine_conn_lost(e, text, "peer");
+	if (hopeless) {
+		struct haul_err err = {0};
+		haul_fail(&err, HAUL_CONNECT, 0, e->set.dial->text, "could not connect: %s", text);
+		engine_abort(e, &err);
+	}
+}
+
 static void step_dial(struct engine *e)
 {
 	int rc = dial_step(e->dial, &e->conn);
 	if (rc == -EINPROGRESS)
 		return;
 	if (rc < 0) {
-		char text[128]; /* close_conn frees what the text lives in */
-		snprintf(text, sizeof text, "%s", dial_error_text(e->dial));
-		engine_conn_lost(e, text, "peer");
+		dial_failed(e, rc, dial_error_text(e->dial));
 		return;
 	}
 	dial_abort(e->dial);
@@ -313,13 +330,10 @@ void engine_conn_dial(struct engine *e, uint64_t now)
 		e->attempt_deadline =
 			now + (e->set.cfg->connect_ms < ATTEMPT_MS ? e->set.cfg->connect_ms : ATTEMPT_MS);
 		int rc = dial_start(e->set.dial, e->set.cfg, &e->dial);
-		if (rc < 0 && rc != -EINPROGRESS) {
-			char text[128];
-			snprintf(text, sizeof text, "%s", e->dial ? dial_error_text(e->dial) : strerror(-rc));
-			engine_conn_lost(e, text, "local");
-		} else {
+		if (rc < 0 && rc != -EINPROGRESS)
+			dial_failed(e, rc, e->dial ? dial_error_text(e->dial) : strerror(-rc));
+		else
 			step_dial(e);
-		}
 	}
 }
 

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "wire/err.h"
+
 static const struct {
 	int status;
 	enum haul_class class;
@@ -72,8 +74,21 @@ enum haul_rc haul_rc_from_status(unsigned status)
 	return HAUL_PROTOCOL;
 }
 
+const char *haul_reason_text(unsigned code, int *sys)
+{
+	if (code == REASON_ONE_ONLY)
+		return "not taken: the receiver takes one file or stream (-o, --to-cmd)";
+	enum haul_rc rc = haul_rc_from_reason(code);
+	if (rc != HAUL_POLICY || *sys != EINVAL)
+		return haul_rc_text(rc);
+	*sys = 0;
+	return "not a name that a receiver accepts";
+}
+
 enum haul_rc haul_rc_from_reason(unsigned code)
 {
+	if (code == REASON_ONE_ONLY)
+		return HAUL_POLICY;
 	enum haul_rc rc = haul_rc_from_status(code);
 	return rc == HAUL_OK || rc == HAUL_SIGNAL ? HAUL_PROTOCOL : rc;
 }

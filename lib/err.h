@@ -76,6 +76,8 @@ const char *haul_rc_class(enum haul_rc rc);	   /* "ok", "human", "again", "bug" 
 enum haul_rc haul_rc_from_status(unsigned status); /* HAUL_PROTOCOL for a status not in the table */
 /* What the peer gives as its reason to end something: success and signals are none, so HAUL_PROTOCOL. */
 enum haul_rc haul_rc_from_reason(unsigned code);
+/* Of an entry that was refused or failed; *sys, the errno beside it, becomes 0 if the text says it all. */
+const char *haul_reason_text(unsigned code, int *sys);
 
 /* Which of these errno values mean "no space or quota" (HAUL_NO_SPACE), else HAUL_IO. */
 enum haul_rc haul_rc_from_errno(int sys);

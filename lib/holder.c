@@ -14,18 +14,20 @@
 #include "lib/boot.h"
 #include "lib/clock.h"
 
-/* A holder's probe and some time to write the proof; then, how long a killed process may take to be gone. */
-#define PROVE_MS    (HOLDER_PROBE_MS + 1000)
-#define DIE_MS	    1000
-#define LOOK_MS	    100
-#define LOCK_TRIES  8
-#define CLAIM_TRIES 10
+/* A holder's probe and some time to write the proof; in all; then, how long a killed process may take to be
+ * gone. */
+#define PROVE_MS     (HOLDER_PROBE_MS + 1000)
+#define PROVE_MAX_MS (HOLDER_PROBE_MAX_MS + 1000)
+#define DIE_MS	     1000
+#define LOOK_MS	     100
+#define LOCK_TRIES   8
+#define CLAIM_TRIES  10
 
 /* A process number alone could be another's by now, and is when the machine has been started again. */
 struct claim {
 	int64_t pid;
-	uint64_t boot, start; /* lib/boot.h */
-	uint64_t proved_ms;   /* monotonic clock of this machine */
+	uint64_t boot, start;	       /* lib/boot.h */
+	uint64_t proved_ms, asking_ms; /* monotonic clock of this machine */
 };
 
 static int claim_open(struct root *root, const char *name, int flags)
@@ -43,9 +45,9 @@ void holder_unclaim(struct root *root, const char *name)
 }
 
 /* Without a claim nobody can challenge us: they answer busy, which is safe. */
-static void write_claim(struct root *root, const char *name, uint64_t proved_ms)
+static void write_claim(struct root *root, const char *name, uint64_t proved_ms, uint64_t asking_ms)
 {
-	struct claim c = {getpid(), boot_id(), boot_process_start(getpid()), proved_ms};
+	struct claim c = {getpid(), boot_id(), boot_process_start(getpid()), proved_ms, asking_ms};
 	int fd = claim_open(root, name, O_RDWR | O_CREAT);
 	/* a claim that a dead process left must not be taken for ours */
 	if (fd < 0 || pwrite(fd, &c, sizeof c, 0) != (ssize_t)sizeof c)
@@ -70,9 +72,10 @@ static bool read_claim(struct root *root, const char *name, struct claim *c)
 	return ok;
 }
 
-void holder_prove(struct root *root, const char *name)
+void holder_prove(struct root *root, const char *name, bool alive)
 {
-	write_claim(root, name, clock_now_ms());
+	uint64_t now = clock_now_ms();
+	write_claim(root, name, alive ? now : 0, now);
 }
 
 static bool wait_gone(int pidfd, int ms)
@@ -94,6 +97,18 @@ static bool find_claim(struct root *root, const char *name, struct claim *c)
 	return false;
 }
 
+/* A stopped process takes the signal when it is continued, before it does anything else. What does not even
+ * hear that is killed. */
+static bool end_holder(int pidfd)
+{
+	syscall(SYS_pidfd_send_signal, pidfd, HOLDER_END_SIGNAL, NULL, 0);
+	syscall(SYS_pidfd_send_signal, pidfd, SIGCONT, NULL, 0);
+	if (wait_gone(pidfd, DIE_MS))
+		return true;
+	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	return wait_gone(pidfd, DIE_MS);
+}
+
 /* True when the holder is gone. */
 static bool challenge(struct root *root, const char *name)
 {
@@ -109,16 +124,17 @@ static bool challenge(struct root *root, const char *name)
 		close(pidfd);
 		return !holder_held(root, name);
 	}
-	uint64_t asked = clock_now_ms();
+	uint64_t asked = clock_now_ms(), heard = asked;
 	bool gone = syscall(SYS_pidfd_send_signal, pidfd, SIGUSR1, NULL, 0) < 0, proved = false;
-	while (!gone && !proved && clock_now_ms() < asked + PROVE_MS) {
+	while (!gone && !proved && clock_now_ms() < clock_earlier(heard + PROVE_MS, asked + PROVE_MAX_MS)) {
 		gone = wait_gone(pidfd, LOOK_MS);
-		proved = read_claim(root, name, &c) && c.proved_ms >= asked;
+		if (!read_claim(root, name, &c))
+			continue;
+		proved = c.proved_ms >= asked;
+		heard = c.asking_ms > heard ? c.asking_ms : heard;
 	}
-	if (!gone && !proved) {
-		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-		gone = wait_gone(pidfd, DIE_MS);
-	}
+	if (!gone && !proved)
+		gone = end_holder(pidfd);
 	close(pidfd);
 	return gone;
 }
@@ -146,7 +162,7 @@ static int attempt(struct root *root, const char *name, int flags, bool claim)
 		rc = -EAGAIN;
 	if (rc == 0) {
 		if (claim)
-			write_claim(root, name, 0);
+			write_claim(root, name, 0, 0);
 		return fd;
 	}
 	close(fd);

@@ -10,12 +10,19 @@
 #ifndef HAUL_LIB_HOLDER_H
 #define HAUL_LIB_HOLDER_H
 
+#include <signal.h>
 #include <stdbool.h>
 
 #include "lib/root.h"
 
-/* How long a challenged session may take to hear from its sender. */
-#define HOLDER_PROBE_MS 1500u
+/* What a frozen holder is ended with: its parent sees by that why it died, and that its sender has lost. */
+#define HOLDER_END_SIGNAL SIGVTALRM
+
+/* How long a challenged session may take to hear from its sender, from the last byte that came of it on, and in
+ * all; how often it says meanwhile that it is at it. */
+#define HOLDER_PROBE_MS	    1500u
+#define HOLDER_PROBE_MAX_MS 10000u
+#define HOLDER_TELL_MS	    500u
 
 /* Opens name in the state directory (flags as root_state_open) and locks it. fd, -EBUSY when a live session
  * holds it, or -errno. May take a few seconds: not for the wire thread. */
@@ -31,8 +38,8 @@ int holder_mark(struct root *root, const char *name, int flags);
 /* Is name locked by anybody? Writes nothing. False when there is none; true when it cannot be told. */
 bool holder_held(struct root *root, const char *name);
 
-/* Answers a challenge: our sender is alive. */
-void holder_prove(struct root *root, const char *name);
+/* Answers a challenge: our sender is alive, or is being asked. */
+void holder_prove(struct root *root, const char *name, bool alive);
 
 /* Removes NAME.pid, before name itself is removed or let go. */
 void holder_unclaim(struct root *root, const char *name);

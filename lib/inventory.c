@@ -19,7 +19,7 @@ static void add_name(void *ctx, const char *name)
 	size_t len = strlen(name);
 	if (n->no_memory || n->count >= n->limit || len >= ROOT_TEMP_MAX)
 		return;
-	if ((n->count & (n->count - 1)) == 0) { /* the room is the next power of two */
+	if (n->count == 0 || (n->count & (n->count - 1)) == 0) { /* the room is the next power of two */
 		size_t room = n->count ? 2 * n->count : 1;
 		void *grown = reallocarray(n->name, room, sizeof *n->name);
 		n->no_memory = !grown;

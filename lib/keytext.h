@@ -25,9 +25,6 @@
 
 enum key_kind { KEY_PSK, KEY_SECRET, KEY_PUB };
 
-/* "pre-shared key" and so on */
-const char *keytext_kind_name(enum key_kind kind);
-
 /* The text of a key, without a newline. */
 void keytext_encode(enum key_kind kind, const uint8_t key[static KEY_BYTES], char out[static KEYTEXT_BYTES]);
 

@@ -200,7 +200,7 @@ static bool is_stale(const struct sockaddr_un *un)
 	return refused;
 }
 
-static bool same_socket(const struct stat *a, const struct stat *b)
+static bool same_file(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
 	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
@@ -218,7 +218,7 @@ static bool remove_stale(const struct sockaddr_un *un)
 	if (lstat(un->sun_path, &before) < 0 || !S_ISSOCK(before.st_mode) || !is_stale(un) ||
 	    rename(un->sun_path, aside) < 0)
 		return false;
-	if (lstat(aside, &after) == 0 && same_socket(&before, &after))
+	if (lstat(aside, &after) == 0 && same_file(&before, &after))
 		return unlink(aside) == 0;
 	renameat2(AT_FDCWD, aside, AT_FDCWD, un->sun_path, RENAME_NOREPLACE);
 	return false;
@@ -321,6 +321,21 @@ enum haul_rc port_file_write(const char *file, const char *text, struct haul_err
 		return HAUL_OK;
 	int sys = errno;
 	return haul_fail(err, haul_rc_from_errno(sys), sys, file, "cannot write the port file");
+}
+
+struct port_file port_file_mine(const char *file)
+{
+	struct port_file mine = {.file = file};
+	if (file && (lstat(file, &mine.st) < 0 || !S_ISREG(mine.st.st_mode)))
+		mine.file = NULL; /* a FIFO, a device: there before us */
+	return mine;
+}
+
+void port_file_remove(const struct port_file *mine)
+{
+	struct stat now;
+	if (mine->file && lstat(mine->file, &now) == 0 && same_file(&mine->st, &now))
+		unlink(mine->file);
 }
 
 void notify_systemd(const char *state)

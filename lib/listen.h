@@ -6,6 +6,7 @@
 #define HAUL_LIB_LISTEN_H
 
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #include "lib/err.h"
 
@@ -39,6 +40,14 @@ void endpoint_unlisten(const struct endpoint *ep, int fd);
 /* Writes text and a newline to file: atomically (temporary name beside it, rename), or straight into what
  * exists and is no regular file (/dev/stdout, a FIFO, /dev/fd/N). */
 enum haul_rc port_file_write(const char *file, const char *text, struct haul_err *err);
+
+/* The file just written, and its removal at the end: unless somebody has put another one in its place. */
+struct port_file {
+	const char *file;
+	struct stat st;
+};
+struct port_file port_file_mine(const char *file);
+void port_file_remove(const struct port_file *mine);
 
 /* READY=1 and the like to $NOTIFY_SOCKET; silent without one. */
 void notify_systemd(const char *state);

@@ -58,18 +58,23 @@ void partial_name_owner(char name[static JOURNAL_OWNER_CHARS + 1], const uint8_t
 	}
 }
 
+char *partial_id(char id[static ROOT_TEMP_MAX], const char *owner, const char *path, size_t len)
+{
+	snprintf(id, ROOT_TEMP_MAX, "%s-%016llx", owner[0] ? owner : OWNER_PLAIN,
+		 (unsigned long long)digest_stamp(path, len));
+	return id;
+}
+
 static void name_it(struct partial *p, const struct journal_header *h)
 {
-	char base[48];
-	if (h->stream) {
+	char id[ROOT_TEMP_MAX];
+	if (h->stream)
 		for (int i = 0; i < 16; i++)
-			snprintf(base + 2 * i, 3, "%02x", h->session[i]);
-	} else {
-		snprintf(base, sizeof base, "%s-%016llx", h->owner[0] ? h->owner : OWNER_PLAIN,
-			 (unsigned long long)digest_stamp(h->path, h->path_len));
-	}
-	snprintf(p->part, sizeof p->part, "%.40s.part", base);
-	snprintf(p->journal, sizeof p->journal, "%.40s.j", base);
+			snprintf(id + 2 * i, 3, "%02x", h->session[i]);
+	else
+		partial_id(id, h->owner, h->path, h->path_len);
+	snprintf(p->part, sizeof p->part, "%.40s.part", id);
+	snprintf(p->journal, sizeof p->journal, "%.40s.j", id);
 }
 
 static void raise_top(struct partial *p, const struct journal_record *r)

@@ -68,6 +68,9 @@ uint32_t chunk_map_length(const struct chunk_map *m, uint64_t i);
 /* The word for an owner (a digest of its key; NULL: nobody, "") in the names of its partials. */
 void partial_name_owner(char name[static JOURNAL_OWNER_CHARS + 1], const uint8_t *owner);
 
+/* What the partial of a path is called, without a suffix: id, filled. */
+char *partial_id(char id[static ROOT_TEMP_MAX], const char *owner, const char *path, size_t len);
+
 /* Opens or begins the partial for head->path (or head->session, for a stream), locked. Chunks that the
  * journal vouches for become CHUNK_HAVE in map (NULL for a stream). *out is the caller's; the seed to go on
  * with is

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/walk.h"
+#include "wire/err.h"
 
 /* Chunks in all maps of a session: 17 bytes each. */
 #define MAPS_MAX (8u << 20)
@@ -189,13 +190,15 @@ static struct frame_verdict plan_stream(struct dest *d, const char *path)
 /* A receiver of one stream takes the first file or stream, whatever its name, and nothing else. */
 static struct frame_verdict plan_single(struct dest *d, const struct frame_entry *e)
 {
-	if (e->type != ENTRY_FILE && e->type != ENTRY_STREAM)
-		return e->type == ENTRY_DIR_END ? say(PLAN_DONE) : say_failed(HAUL_POLICY, 0);
+	bool content = e->type == ENTRY_FILE || e->type == ENTRY_STREAM;
+	if (e->type == ENTRY_DIR_END)
+		return say(PLAN_DONE);
 	pthread_mutex_lock(&d->mu);
 	bool first = !d->taken_single;
-	d->taken_single = true;
+	d->taken_single = true; /* by a directory, too: nothing of a tree is taken */
 	pthread_mutex_unlock(&d->mu);
-	return first ? plan_stream(d, d->only) : say_failed(HAUL_POLICY, 0);
+	return content && first ? plan_stream(d, d->only)
+				: (struct frame_verdict){PLAN_FAILED, REASON_ONE_ONLY, 0};
 }
 
 /* Directories and symlinks: what the rules about existing files leave alone; PLAN_SEND if they say nothing.
@@ -493,6 +496,17 @@ static bool put_in_table(struct dest *d, struct dest_file *f)
 	return free_slot;
 }
 
+/* A smaller version by now, or the same as is there: what is unfinished of another one is of no use. */
+static void drop_leftover(struct dest *d, const struct frame_entry *e, const struct frame_verdict *v,
+			  const char *path, size_t len)
+{
+	bool compared =
+		!(d->flags & (PLAN_DRY_RUN | PLAN_SKIP_NEWER | PLAN_SKIP_EXISTING | PLAN_ONLY_EXISTING));
+	if (d->root && compared && e->type == ENTRY_FILE &&
+	    (v->action == PLAN_SKIP || (v->action == PLAN_SEND && e->size < PARTIAL_MIN_BYTES)))
+		leftovers_drop(&d->leftovers, d->root, d->owner, path, len);
+}
+
 static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, char *path, size_t *len,
 			    struct rd *r, struct wr *w)
 {
@@ -506,6 +520,7 @@ static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, c
 	if (why)
 		return why;
 	struct frame_verdict v = decide(d, path, *len, &e);
+	drop_leftover(d, &e, &v, d->only ? d->only : path, d->only ? strlen(d->only) : *len);
 	if (!(d->flags & PLAN_DRY_RUN))
 		atomic_store_explicit(&d->unsynced, true, memory_order_relaxed);
 	*p = (struct dest_planned){.action = v.action, .type = e.type, .size = e.size};
@@ -531,6 +546,8 @@ static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, c
 	}
 	p->code = v.code;
 	p->sys = v.sys;
+	if (v.action == PLAN_FAILED)
+		dest_note_bad(d, path, v.code, v.sys);
 	frame_put_verdict(w, &v);
 	return NULL;
 }

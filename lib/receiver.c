@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/destdir.h"
 #include "lib/holder.h"
 #include "lib/plan.h"
 #include "lib/receiver_impl.h"
@@ -136,6 +137,8 @@ static size_t receiver_fds(void *self, int fds[static ENGINE_ROLE_FDS_MAX])
 {
 	struct receiver *r = self;
 	size_t n = 0;
+	if (!r->workers || !r->commit) /* it failed before they were there, and takes its leave */
+		return 0;
 	if (!r->held)
 		fds[n++] = pool_fd(r->workers);
 	fds[n++] = pool_fd(r->commit);
@@ -167,11 +170,11 @@ static bool receiver_drained(void *self)
 	       !pool_count(r->commit) && (!r->batch || !r->batch->count) && !r->outcome_count;
 }
 
-static void receiver_prove(void *self)
+static void receiver_prove(void *self, bool alive)
 {
 	struct receiver *r = self;
 	for (struct dest_file *f = r->active; f; f = f->active_link)
-		holder_prove(r->dest.root, f->partial->journal);
+		holder_prove(r->dest.root, f->partial->journal, alive);
 }
 
 static const struct engine_ops receiver_ops = {
@@ -190,21 +193,48 @@ static const struct engine_ops receiver_ops = {
 typedef enum haul_rc root_opener(const char *dir, const char *subdir, struct root **out,
 				 struct haul_err *err);
 
-/* -o FILE: a tree of one name in the directory that holds it. */
-static enum haul_rc open_output(const char *file, root_opener *open, struct root **root, const char **only,
-				struct haul_err *err)
+/* -o FILE: the directory that holds it, and the one name in it. */
+static enum haul_rc split_output(const char *file, char dir[static PATH_MAX_BYTES + 1], const char **only,
+				 struct haul_err *err)
 {
 	const char *slash = strrchr(file, '/');
-	char dir[PATH_MAX_BYTES + 1];
 	size_t n = slash ? (size_t)(slash - file) : 0;
 	if (n > PATH_MAX_BYTES)
 		return haul_fail(err, HAUL_USAGE, ENAMETOOLONG, file, "cannot be the output");
-	snprintf(dir, sizeof dir, "%.*s", (int)n, file);
+	snprintf(dir, PATH_MAX_BYTES + 1, "%.*s", (int)n, file);
 	*only = slash ? slash + 1 : file;
 	const char *why = root_name_refused(*only, strlen(*only));
 	if (why)
 		return haul_fail(err, HAUL_USAGE, 0, file, "cannot be the output: %s", why);
-	return open(slash ? (n ? dir : "/") : ".", NULL, root, err);
+	if (!n)
+		snprintf(dir, PATH_MAX_BYTES + 1, "%s", slash ? "/" : ".");
+	return HAUL_OK;
+}
+
+static enum haul_rc open_output(const char *file, root_opener *open, struct root **root, const char **only,
+				struct haul_err *err)
+{
+	char dir[PATH_MAX_BYTES + 1];
+	return split_output(file, dir, only, err) == HAUL_OK ? open(dir, NULL, root, err) : err->rc;
+}
+
+enum haul_rc receiver_check(const struct haul_config *cfg, const char *dir, struct haul_err *err)
+{
+	char holder[PATH_MAX_BYTES + 1];
+	const char *only;
+	if (cfg->to_cmd)
+		return HAUL_OK;
+	if (cfg->output && sink_check(cfg->output, err) != HAUL_OK)
+		return err->rc;
+	if (cfg->output && sink_wanted(cfg->output))
+		return HAUL_OK;
+	if (cfg->output && split_output(cfg->output, holder, &only, err) != HAUL_OK)
+		return err->rc;
+	int rc = destdir_check(cfg->output ? holder : dir);
+	if (rc == 0 || (rc == -EACCES && cfg->peers)) /* they have directories of their own in it */
+		return HAUL_OK;
+	return haul_fail(err, haul_rc_from_errno(-rc), -rc, cfg->output ? cfg->output : dir,
+			 "nothing can be received there");
 }
 
 /* The destination, unless it is a sink: then *root stays NULL. */
@@ -272,6 +302,7 @@ static enum haul_rc take_up(struct receiver *r, struct haul_err *err)
 	r->begun = true;
 	sweep_run(r->dest.root);
 	r->next_offer = f->id + 1;
+	r->offered_files = 1;
 	r->dest.next = r->next_offer;
 	r->active = f;
 	r->m->bytes = r->m->acked = f->received;
@@ -345,13 +376,17 @@ static void tear_down(struct receiver *r)
 
 static void judge(struct receiver *r, struct session_outcome *out)
 {
+	const struct haul_err *bad = &r->dest.first_bad;
+	bool none_taken = r->dest.single && bad->rc == HAUL_POLICY && !r->m->files;
 	if (out->err.rc != HAUL_OK)
 		return;
 	if (r->stopped)
 		out->err = r->stop;
 	else if (r->worst != HAUL_OK)
-		haul_fail(&out->err, r->worst, 0, r->set.dir, "%s: %llu failed, %llu committed",
-			  haul_rc_text(r->worst), (unsigned long long)r->m->failed,
+		haul_fail(&out->err, none_taken ? HAUL_POLICY : r->worst, 0,
+			  bad->rc ? bad->subject : r->set.dir, "%s%s%s; %llu failed, %llu committed",
+			  bad->rc ? bad->why : haul_rc_text(r->worst), bad->sys ? ": " : "",
+			  bad->sys ? strerror(bad->sys) : "", (unsigned long long)r->m->failed,
 			  (unsigned long long)r->m->files);
 }
 
@@ -368,20 +403,19 @@ enum haul_rc receiver_run(const struct receiver_setup *setup, struct session_out
 	r->dest.dirs_fd = -1;
 	r->have_tail = &r->have_head;
 	struct haul_err err = {0};
-	if (set_up(r, &err) != HAUL_OK) {
-		/* the sender is told: it waits for an answer */
-		if (r->engine.set.ops)
-			engine_abort(&r->engine, &err);
-		else
-			out->err = err;
-	}
+	set_up(r, &err);
+	if (!r->engine.set.ops)
+		out->err = err;
 	if (out->err.rc == HAUL_OK) {
 		if (setup->first)
 			engine_adopt(&r->engine, setup->first);
+		if (err.rc != HAUL_OK) /* the sender is told: it waits for an answer */
+			engine_abort(&r->engine, &err);
 		engine_run(&r->engine);
 		out->err = r->engine.err;
 		out->also = r->engine.also;
 		out->err_from_peer = r->engine.err_from_peer;
+		out->told = r->engine.link.peer_finned || r->engine.err_from_peer;
 		out->session_gone = r->engine.session_gone;
 	}
 	judge(r, out);

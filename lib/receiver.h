@@ -26,6 +26,10 @@ struct receiver_setup {
 	bool resume;  /* a stream whose earlier receiver died: its journal tells where to go on */
 };
 
+/* Could a session write to dir, or to cfg->output? Asked by a listener before it tells anybody that it is one;
+ * nothing is made. HAUL_IO or HAUL_USAGE. */
+enum haul_rc receiver_check(const struct haul_config *cfg, const char *dir, struct haul_err *err);
+
 /* Is there the journal of a stream with this session id, to be taken up? */
 bool receiver_knows(const struct haul_config *cfg, const char *dir, const char *subdir,
 		    const uint8_t id[static 16]);

@@ -84,6 +84,7 @@ void receiver_settle(struct receiver *r, struct dest_file *f)
 	} else {
 		r->m->failed++;
 		r->worst = HAUL_PARTIAL;
+		dest_note_bad(&r->dest, f->path, f->code, f->sys);
 		file_event(r, f, FILE_FAILED, haul_rc_text(rc));
 		if (rc == HAUL_NO_SPACE)
 			receiver_stop(r, rc, f->sys,
@@ -322,6 +323,10 @@ void receiver_pump_commits(struct receiver *r)
 	if (r->finish_asked && idle && !r->stopped && dest_has_open(&r->dest)) {
 		r->finish_asked = false;
 		receiver_violation(r, "FINISH while files are wanted that have not come", r->next_offer);
+	}
+	if (r->finish_asked && idle && !r->stopped && r->finish_files != r->offered_files) {
+		r->finish_asked = false;
+		receiver_violation(r, "FINISH counts other files than were offered", r->finish_files);
 	}
 	if (r->finish_asked && idle && !r->finish_sent && pool_count(r->commit) == 0 &&
 	    !receiver_unrecorded_left(r) && open_batch(r)) {

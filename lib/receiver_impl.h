@@ -15,10 +15,14 @@
 #include "lib/receiver.h"
 #include "lib/sink.h"
 
-#define BATCH_FILES  1024u
-#define NEEDS_MAX    1024u
-#define SINK_DEPTH   4u
-#define COMMIT_DEPTH 4u
+#define BATCH_FILES 1024u
+#define NEEDS_MAX   1024u
+#define SINK_DEPTH  4u
+/* One says all there is to say; a sender that says nothing else for ever would never be idle. */
+#define FLUSHES_MAX 64u
+/* Behind a STOP, beyond two windows: what a sender's workers may have in hand. */
+#define DROPPED_MAX_BYTES (UINT64_C(1) << 30)
+#define COMMIT_DEPTH	  4u
 /* A batch of small files is committed when it is full, or this old, or when the sender asks. */
 #define BATCH_MS 2000u
 /* What would have to be sent again after a kill: at most this much, or what came in this time, and one chunk.
@@ -60,6 +64,7 @@ struct receiver {
 	struct commit_job *batch; /* being filled */
 	uint64_t batch_since;
 	bool flush_asked;
+	unsigned flushes; /* in a row */
 
 	struct dest_file *have_head, **have_tail; /* whose chunks are to be told of */
 	struct dest_file *active;		  /* with a journal, under way */
@@ -75,7 +80,8 @@ struct receiver {
 	struct frame_outcome outcome[OPEN_ENTRIES_MAX]; /* to be told */
 	size_t outcome_head, outcome_count;
 
-	uint64_t next_offer, quota_used;
+	uint64_t next_offer, offered_files, quota_used, dropped_bytes;
+	uint64_t finish_files; /* as FINISH says */
 	bool begun, finish_asked, finish_sent, summary_sent, stopped, stop_sent, draining;
 	struct haul_err stop;
 	int finish_rc;

@@ -23,8 +23,10 @@ static enum haul_rc on_begin(struct receiver *r, struct span body)
 		return receiver_violation(r, "malformed BEGIN", body.n);
 	if (r->set.dry_run && !(b.flags & PLAN_DRY_RUN))
 		return receiver_violation(r, "BEGIN of another run than ATTACH announced", b.flags);
-	if (r->dest.root && !(b.flags & PLAN_DRY_RUN))
+	if (r->dest.root && !(b.flags & PLAN_DRY_RUN)) {
 		sweep_run(r->dest.root);
+		leftovers_find(&r->dest.leftovers, r->dest.root, r->dest.owner);
+	}
 	r->dest.seed = b.seed;
 	r->dest.chunk = b.chunk;
 	r->dest.compare = b.compare;
@@ -79,12 +81,19 @@ static bool in_order(struct receiver *r, struct dest_file *f, uint64_t offset, u
 	return true;
 }
 
+/* Without a map: what overlaps is found by the digest, but what never ends has none. */
+static bool taken_in(struct dest_file *f, uint64_t n)
+{
+	f->taken += n;
+	return f->taken / 4 <= f->size;
+}
+
 /* A file with a map takes each chunk once, whole, unless it asked for it again. Behind an END nothing else
  * comes: it would be written into a file that was found complete. */
 static bool chunk_may_come(struct dest_file *f, uint64_t offset, uint32_t n)
 {
 	if (!f->map.state)
-		return !f->closed;
+		return !f->closed && (f->stream || taken_in(f, n));
 	uint64_t i = offset / f->map.chunk;
 	if (offset % f->map.chunk || i >= f->map.count || n != chunk_map_length(&f->map, i))
 		return false;
@@ -125,6 +134,8 @@ static enum haul_rc on_hole(struct receiver *r, struct dest_job *job, struct spa
 	    !in_order(r, f, h->offset, h->length))
 		return receiver_violation(r, "HOLE in a file that is not wanted, or beyond its size",
 					  h->file);
+	if (!f->map.state && !taken_in(f, h->length))
+		return receiver_violation(r, "HOLE beyond what is missing", h->offset);
 	if (f->map.state && h->offset + h->length != f->map.size && h->length % f->map.chunk)
 		return receiver_violation(r, "HOLE that ends inside a chunk", h->length);
 	for (uint64_t at = h->offset; f->map.state && at < h->offset + h->length; at += f->map.chunk)
@@ -161,12 +172,25 @@ static enum haul_rc on_end(struct receiver *r, struct dest_job *job, struct span
 		return receiver_violation(r, "malformed END", body.n);
 	struct dest_file *f = receiving(r, job->end.file);
 	/* what was asked for may turn out to be unreadable: then only the END comes again */
-	if (!f || (f->closed && !f->needs))
+	if (!f || (f->closed && !f->needs) || f->ends > f->asked)
 		return receiver_violation(r, "END of a file that is not open", job->end.file);
 	f->closed = true;
 	job->end_number = ++f->ends;
 	job->kind = DEST_END;
 	job->file = f;
+	return HAUL_OK;
+}
+
+/* The sender's account of what it has offered, which is complete: all before it has come, in order. */
+static enum haul_rc on_finish(struct receiver *r, struct span body)
+{
+	struct frame_finish f;
+	if (!frame_get_finish(body, &f))
+		return receiver_violation(r, "malformed FINISH", body.n);
+	if (!r->stopped && f.entries != r->next_offer)
+		return receiver_violation(r, "FINISH counts other entries than were offered", f.entries);
+	r->finish_files = f.files;
+	r->finish_asked = true;
 	return HAUL_OK;
 }
 
@@ -185,13 +209,25 @@ static bool dropped(const struct receiver *r, uint8_t frame)
 	return r->stopped && frame != F_BEGIN && frame != F_FINISH;
 }
 
+/* What was under way when the sender was told comes still, and no more. */
+static enum haul_rc on_dropped(struct receiver *r, const struct link_event *ev)
+{
+	r->dropped_bytes += ev->cost;
+	if (r->dropped_bytes > 2 * r->cfg->window + DROPPED_MAX_BYTES)
+		return receiver_violation(r, "the sender goes on behind STOP", r->dropped_bytes);
+	return HAUL_OK;
+}
+
 static enum haul_rc sort_message(struct receiver *r, struct dest_job *job, const struct link_event *ev)
 {
 	struct span body = {buf_bytes(ev->body), ev->body->len};
 	job->kind = DEST_DROP;
 	check_quota(r, ev);
 	if (dropped(r, ev->frame))
-		return HAUL_OK;
+		return on_dropped(r, ev);
+	r->flushes = ev->frame == F_FLUSH ? r->flushes + 1 : 0;
+	if (r->flushes > FLUSHES_MAX)
+		return receiver_violation(r, "FLUSH after FLUSH, and nothing between", r->flushes);
 	switch (ev->frame) {
 	case F_BEGIN:
 		return on_begin(r, body);
@@ -216,8 +252,7 @@ static enum haul_rc sort_message(struct receiver *r, struct dest_job *job, const
 		r->flush_asked = true;
 		return HAUL_OK;
 	default: /* F_FINISH: the session table lets nothing else through */
-		r->finish_asked = true;
-		return HAUL_OK;
+		return on_finish(r, body);
 	}
 }
 

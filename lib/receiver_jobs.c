@@ -67,6 +67,7 @@ static void planned(struct receiver *r, struct dest_job *job)
 	for (unsigned i = 0; i < job->count; i++) {
 		struct dest_planned *p = &job->planned[i];
 		bool content = p->type == ENTRY_FILE || p->type == ENTRY_STREAM;
+		r->offered_files += content;
 		r->m->entries +=
 			(p->action == PLAN_SKIP || p->action == PLAN_DONE) && p->type != ENTRY_DIR_END;
 		if (p->action == PLAN_SKIP && content) {
@@ -147,6 +148,7 @@ static void ask_for(struct receiver *r, struct dest_file *f, uint64_t chunk)
 	}
 	f->map.state[chunk] = CHUNK_NEEDED;
 	f->needs++;
+	f->asked++;
 	size_t at = (r->need_head + r->need_count++) % NEEDS_MAX;
 	r->need[at].file = f->id;
 	r->need[at].chunk = chunk;

@@ -129,7 +129,7 @@ static struct root *root_new(int fd)
 		return NULL;
 	uint64_t serial = 0;
 	root->top = dircache_dir("", 0, 0, fd);
-	if (!root->top || getrandom(&serial, sizeof serial, 0) != sizeof serial) {
+	if (!root->top || getrandom(&serial, sizeof serial, 0) != (ssize_t)sizeof serial) {
 		free(root->top);
 		free(root);
 		return NULL;

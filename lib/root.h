@@ -63,9 +63,6 @@ int root_state_open(struct root *root, const char *name, int flags);
 /* Renames within the state directory, over whatever file has the new name. 0 or -errno. */
 int root_state_rename(struct root *root, const char *from, const char *to);
 
-/* fstatat of a name in the state directory, without following. 0 or -errno. */
-int root_state_stat(struct root *root, const char *name, struct stat *st);
-
 /* The state directory itself, to be synced. fd or -errno. */
 int root_state_open_dir(struct root *root);
 

@@ -161,16 +161,6 @@ int root_state_rename(struct root *root, const char *from, const char *to)
 	return rc;
 }
 
-int root_state_stat(struct root *root, const char *name, struct stat *st)
-{
-	int state = root_state_open_dir(root);
-	if (state < 0)
-		return state;
-	int rc = fstatat(state, name, st, AT_SYMLINK_NOFOLLOW) != 0 ? -errno : 0;
-	close(state);
-	return rc;
-}
-
 int root_state_open_dir(struct root *root)
 {
 	return open_name(root->top->fd, ROOT_STATE_DIR, ROOT_DIR_FLAGS, 0);

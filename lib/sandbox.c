@@ -64,11 +64,11 @@ static void allow_metrics(struct plan *p, const struct haul_config *cfg)
 }
 
 /* A directory; of a file, the files beside it: it may be replaced while it is sent. */
-static void allow_source(struct plan *p, int dirfd, const char *source, uint64_t rights)
+static void allow_source(struct plan *p, int dirfd, const char *source, bool follow, uint64_t rights)
 {
 	struct stat st;
 	size_t n = strlen(source);
-	int flags = n && source[n - 1] == '/' ? 0 : AT_SYMLINK_NOFOLLOW;
+	int flags = follow || (n && source[n - 1] == '/') ? 0 : AT_SYMLINK_NOFOLLOW;
 	if (fstatat(dirfd, source, &st, flags) != 0)
 		return;
 	if (S_ISDIR(st.st_mode))
@@ -85,7 +85,7 @@ static void allow_sources(struct plan *p, const struct haul_config *cfg, const c
 	if (cfg->links == LINKS_FOLLOW && count)
 		landlock_allow(&p->files, AT_FDCWD, "/", LANDLOCK_READ);
 	for (size_t i = 0; i < count; i++)
-		allow_source(p, dirfd, sources[i], rights);
+		allow_source(p, dirfd, sources[i], cfg->names != NULL, rights);
 	if (dirfd >= 0)
 		close(dirfd);
 	p->uses |= count ? SECCOMP_READ : 0;
@@ -202,6 +202,7 @@ enum haul_rc sandbox_listener(const struct haul_config *cfg, const struct endpoi
 	allow_file_option(&p, cfg->log_file, LANDLOCK_WRITE | LANDLOCK_CREATE);
 	allow_file_option(&p, cfg->json, LANDLOCK_WRITE | LANDLOCK_CREATE);
 	allow_metrics(&p, cfg);
+	allow_file_option(&p, cfg->port_file, LANDLOCK_REMOVE);
 	if (at->kind == ENDPOINT_UNIX)
 		allow_file_option(&p, at->path, LANDLOCK_REMOVE);
 	return enter(&p, cfg, &now, err);

@@ -38,8 +38,7 @@ static void pump_end(struct sender *s)
 	if (all_offered && ((!s->open_count && !s->link_count) || s->stopped)) {
 		uint8_t b[64];
 		struct wr w = wr_init(b, sizeof b);
-		frame_put_finish(&w,
-				 &(struct frame_finish){s->offered_files, s->offered_entries, s->m->bytes});
+		frame_put_finish(&w, &(struct frame_finish){s->file_ids, s->next_id, s->m->bytes});
 		s->finished = sender_outbox_fields(s, F_FINISH, b, w.n);
 	} else if (!s->flushed && !s->unanswered && (all_offered || !sender_table_has_room(s, BATCH)) &&
 		   s->open_count) {
@@ -173,9 +172,9 @@ static bool sender_drained(void *self)
 }
 
 /* A sender holds nothing that others could want. */
-static void sender_prove(void *self)
+static void sender_prove(void *self, bool alive)
 {
-	(void)self;
+	(void)self, (void)alive;
 }
 
 static const struct engine_ops sender_ops = {
@@ -309,6 +308,13 @@ static const char *subject_of(const struct haul_err *err)
 	return err->subject[0] ? err->subject : NULL;
 }
 
+/* The only operand, or a tree where one file is taken. */
+static bool all_refused(const struct sender *s)
+{
+	bool only = s->offered_files == 1 || (s->one_only && !s->m->files);
+	return s->refused && s->refused == s->m->failed && only;
+}
+
 /* A run that went to its end may still have left single files behind. */
 static void judge(struct sender *s, struct session_outcome *out)
 {
@@ -316,9 +322,9 @@ static void judge(struct sender *s, struct session_outcome *out)
 		return;
 	if (s->stopped)
 		out->err = s->stop;
-	else if (s->refused && s->refused == s->m->failed && s->offered_files == 1)
-		haul_fail(&out->err, HAUL_POLICY, 0, subject_of(&s->first_bad),
-			  "refused by the receiver's policy");
+	else if (all_refused(s))
+		haul_fail(&out->err, HAUL_POLICY, s->first_bad.sys, subject_of(&s->first_bad), "%s",
+			  s->first_bad.why);
 	else if (s->unreadable && s->unreadable == s->offered_entries)
 		haul_fail(&out->err, HAUL_NO_SOURCE, s->why_unreadable, s->set.sources[0], "cannot be read");
 	else if (s->busy && s->busy == s->m->failed)
@@ -350,6 +356,7 @@ enum haul_rc sender_run(const struct sender_setup *setup, struct session_outcome
 		out->err = s->engine.err;
 		out->also = s->engine.also;
 		out->err_from_peer = s->engine.err_from_peer;
+		out->told = s->engine.link.peer_finned || s->engine.err_from_peer;
 		out->session_gone = s->engine.session_gone;
 	}
 	judge(s, out);

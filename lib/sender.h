@@ -28,6 +28,7 @@ struct sender_setup {
 struct session_outcome {
 	struct haul_err err, also;
 	bool err_from_peer;
+	bool told;	   /* the peer knows how it ended, and has taken its leave */
 	bool session_gone; /* the receiver has forgotten the session: starting over may continue it */
 	struct metrics metrics;
 };

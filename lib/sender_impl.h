@@ -83,8 +83,10 @@ struct sender {
 	struct haul_err stop;
 	uint64_t would_files, would_bytes; /* --dry-run */
 	uint64_t offered_files, offered_entries;
+	uint64_t file_ids;	   /* ids of files and streams, those that were offered again included */
 	enum haul_rc worst;	   /* of single files: PARTIAL, CHANGED, DIGEST or POLICY */
 	struct haul_err first_bad; /* the first file that failed, vanished or changed */
+	bool one_only;		   /* the receiver takes one file or stream, and this is another thing */
 	uint64_t refused, busy;	   /* failed files: by policy, because another sender sends them now */
 	uint64_t unreadable;	   /* files that could be listed but not read */
 	int why_unreadable;

@@ -96,8 +96,11 @@ static void entry_failed(struct sender *s, struct source_file *f, uint16_t code,
 {
 	enum haul_rc rc = haul_rc_from_reason(code);
 	s->refused += rc == HAUL_POLICY;
+	s->one_only |= code == REASON_ONE_ONLY;
 	s->busy += rc == HAUL_BUSY;
-	sender_count_failed(s, f, rc, sys, haul_rc_text(rc));
+	int shown = sys;
+	const char *why = haul_reason_text(code, &shown);
+	sender_count_failed(s, f, rc, shown, why);
 	sender_close_entry(s, f);
 }
 
@@ -210,6 +213,8 @@ static enum haul_rc on_want(struct sender *s, struct span body)
 		    (v.action == 1 && !content) || (v.action == 3 && content) ||
 		    (v.action == 4 && f->type != ENTRY_FILE) || (v.action == 5 && f->type != ENTRY_LINK))
 			return malformed(s, "a verdict on an entry that was not offered", id);
+		if (v.action == 4 && s->cfg->dry_run) /* what is not there would be sent */
+			return malformed(s, "a file to be compared in a dry run", id);
 		apply_verdict(s, f, &v);
 	}
 	return rd_done(&r) ? HAUL_OK : malformed(s, "bytes behind the verdicts of WANT", r.n);
@@ -241,10 +246,12 @@ static enum haul_rc on_need(struct sender *s, struct span body)
 	if (!frame_get_need(body, &n))
 		return malformed(s, "malformed NEED", body.n);
 	f = sender_entry_of(s, n.file);
-	if (f && f->told && f->status != READ_OK)
-		return HAUL_OK; /* its END has said that it is not complete */
 	if (!f || f->listing || !source_file_need(f, (uint32_t)s->cfg->chunk, n.chunk))
-		return malformed(s, "NEED for a chunk that was not kept", n.chunk);
+		return malformed(s, "NEED for a chunk that was not kept, or once more", n.chunk);
+	if (f->told && f->status != READ_OK) {
+		f->need_count = 0;
+		return HAUL_OK; /* its END has said that it is not complete */
+	}
 	if (f->submitted && s->current != f) { /* its END is out, or about to be: another one follows */
 		f->submitted = f->told = false;
 		sender_make_ready(s, f);

@@ -32,6 +32,7 @@ static void open_entries(struct sender *s, struct scan_batch *b)
 		*sender_entry_slot(s, f->id) = f;
 		s->open_count++;
 		s->open_meta += f->meta_len;
+		s->file_ids += f->type == ENTRY_FILE || f->type == ENTRY_STREAM;
 		s->offered_entries += f->type != ENTRY_DIR_END;
 		if (f->type == ENTRY_FILE && !f->attempts) {
 			s->offered_files++;

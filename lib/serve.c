@@ -13,6 +13,7 @@
 
 #include "lib/auth.h"
 #include "lib/clock.h"
+#include "lib/gate.h"
 #include "lib/handoff.h"
 #include "lib/sandbox.h"
 #include "lib/user.h"
@@ -63,6 +64,13 @@ static void greet(struct server *s, struct conn conn, const struct origin *from)
 	hear(s, st); /* an honest peer has spoken already */
 }
 
+static void tell_of_refused(struct server *s, bool at_end)
+{
+	char text[GATE_TEXT_BYTES];
+	if (gate_report(&s->gate, clock_now_ms(), at_end, text))
+		serve_notice(s, text);
+}
+
 static void accept_all(struct server *s)
 {
 	for (int i = 0; i < 64; i++) {
@@ -75,6 +83,11 @@ static void accept_all(struct server *s)
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 				s->accept_at = clock_now_ms() + EMFILE_PAUSE_MS;
 			return;
+		}
+		if (!gate_admits(&s->gate, &sa)) {
+			gate_close(fd);
+			tell_of_refused(s, false);
+			continue;
 		}
 		conn_tune(fd);
 		struct origin from = origin_of(&sa);
@@ -168,11 +181,13 @@ static int serve_many(const struct serve_setup *setup, int listen_fd, int signal
 	}
 	s->set = setup;
 	s->listen_fd = listen_fd;
+	s->gate.only = &setup->cfg->only_from;
 	s->hello = handoff_hello();
 	s->by_code = auth_is_code(setup->cfg->auth);
 	s->signal_fd = signal_fd;
 	while (!s->done && !(s->signal && !s->children))
 		turn(s);
+	tell_of_refused(s, true);
 	serve_close_all(s);
 	close(s->signal_fd);
 	int status = setup->cfg->once ? s->status : 0;
@@ -202,56 +217,6 @@ static enum haul_rc confine(const struct serve_setup *set, const struct endpoint
 	if (set->cfg->user && user_become(set->cfg->user, err) != HAUL_OK)
 		return err->rc;
 	return sandbox_listener(set->cfg, ep, set->dir, set->sources, set->source_count, err);
-}
-
-/* ---- one connection ---- */
-
-static enum haul_rc hear_single(struct handoff *h, struct haul_err *err)
-{
-	uint64_t deadline = clock_now_ms() + STRANGER_MS;
-	struct wire_err w = {0};
-	enum wire_rc rc = WIRE_MORE;
-	while (rc == WIRE_MORE) {
-		uint64_t now = clock_now_ms();
-		struct pollfd p = {h->conn.in, POLLIN, 0};
-		if (now >= deadline || poll(&p, 1, (int)(deadline - now)) == 0)
-			return haul_fail(err, HAUL_CONNECT, 0, "stdio", "the peer said nothing in time");
-		rc = handoff_hear(h, &w);
-	}
-	if (rc == WIRE_OK)
-		return HAUL_OK;
-	if (!w.check)
-		return haul_fail(err, HAUL_CONNECT, 0, "stdio", "closed before the handshake");
-	return haul_fail(err,
-			 rc == WIRE_VERSION ? HAUL_VERSION
-			 : rc == WIRE_AUTH  ? HAUL_AUTH
-					    : HAUL_PROTOCOL,
-			 0, "stdio", "%s", w.check);
-}
-
-static int serve_single(const struct serve_setup *setup, struct conn conn, struct haul_err *err)
-{
-	int status = -1;
-	struct hello hello = handoff_hello();
-	struct handoff *h = handoff_new(conn, setup->cfg, &hello);
-	if (!h) {
-		haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "cannot start the session");
-		return -1;
-	}
-	const struct frame_attach *a = &h->hs.attach;
-	if (hear_single(h, err) == HAUL_OK && a->role == setup->role) {
-		haul_fail(err, HAUL_POLICY, 0, "stdio", "both sides have the same role");
-		handoff_refuse(h, (uint16_t)haul_rc_status(HAUL_POLICY), err->why);
-	} else if (err->rc == HAUL_OK) {
-		struct serve_session session = {.first = h, .handoff_fd = -1};
-		serve_name_session(&session, h);
-		snprintf(session.subdir, sizeof session.subdir, "%.*s", (int)a->subdir.n,
-			 (const char *)a->subdir.p);
-		status = setup->session(setup->ctx, &session);
-	}
-	handshake_wipe(&h->hs);
-	free(h);
-	return status;
 }
 
 static int serve_confined(const struct serve_setup *setup, const struct endpoint *ep, int fd, int signal_fd,
@@ -284,12 +249,17 @@ int serve_at(const struct serve_setup *setup, struct haul_err *err)
 		if (rc < 0)
 			haul_fail(err, HAUL_IO, -rc, ep.text, "cannot be used as a connection");
 		else if (confine(setup, &ep, err) == HAUL_OK)
-			status = serve_single(setup, conn, err);
+			status = serve_single(setup, &ep, conn, err);
+	} else if (setup->ready && setup->ready(setup->ctx, err) != HAUL_OK) {
+		status = -1;
 	} else if ((fd = endpoint_listen(&ep, &bound, err)) >= 0) {
 		/* whoever reads the port file may send a signal at once */
 		int signal_fd = block_signals();
-		if (!cfg->port_file || port_file_write(cfg->port_file, bound, err) == HAUL_OK)
+		if (!cfg->port_file || port_file_write(cfg->port_file, bound, err) == HAUL_OK) {
+			struct port_file mine = port_file_mine(cfg->port_file);
 			status = serve_confined(setup, &ep, fd, signal_fd, err);
+			port_file_remove(&mine);
+		}
 		endpoint_unlisten(&ep, fd);
 	}
 	free(bound);

@@ -21,6 +21,7 @@ struct serve_session {
 	char subdir[SUBDIR_MAX_BYTES + 1]; /* "" for none */
 	struct handoff *first;
 	int handoff_fd; /* brings further connections of this session */
+	bool beside;	/* the peer has started this process, or its ssh has: one of both is to report */
 	bool resume;	/* the peer goes on with a session whose process is gone */
 	bool dry_run;	/* nothing may be made, not even a directory */
 };
@@ -33,6 +34,8 @@ struct serve_setup {
 	/* Does the disk know this session, though no process does? May be NULL. */
 	bool (*known)(void *ctx, const uint8_t bound_id[static 16], const uint8_t owner[static OWNER_BYTES],
 		      const char *subdir);
+	/* Asked before anybody is told that this side listens; may be NULL. */
+	enum haul_rc (*ready)(void *ctx, struct haul_err *err);
 	/* What a session will open, for the sandbox of the listener. */
 	const char *dir;
 	const char *const *sources;

@@ -1,9 +1,11 @@
-/* What the files of the listener share: serve.c, its loop and its strangers; serve_sessions.c. */
+/* What the files of the listener share: serve.c, its loop and its strangers; serve_sessions.c; serve_single.c. */
 #ifndef HAUL_LIB_SERVE_IMPL_H
 #define HAUL_LIB_SERVE_IMPL_H
 
 #include <sys/types.h>
 
+#include "lib/conn.h"
+#include "lib/gate.h"
 #include "lib/serve.h"
 #include "lib/strangers.h"
 
@@ -28,6 +30,7 @@ struct server {
 	const struct serve_setup *set;
 	struct hello hello;
 	int listen_fd, signal_fd;
+	struct gate gate;
 	struct strangers strangers;
 	struct child child[SESSIONS_MAX];
 	size_t children;
@@ -61,5 +64,10 @@ void serve_drop(struct stranger *st);
 bool serve_make_room(struct server *s);
 /* Every descriptor but the listener's own. */
 void serve_close_all(struct server *s);
+
+/* Hears who is at the one connection there is, which moves here, and runs the session in this process. The exit
+ * status, or -1 with err filled when it is to be reported. */
+int serve_single(const struct serve_setup *setup, const struct endpoint *ep, struct conn conn,
+		 struct haul_err *err);
 
 #endif

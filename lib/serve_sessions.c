@@ -2,6 +2,7 @@
 #include "lib/serve_impl.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/auth.h"
+#include "lib/holder.h"
 
 void serve_notice(struct server *s, const char *text)
 {
@@ -71,7 +73,6 @@ void serve_name_session(struct serve_session *session, const struct handoff *h)
 	memcpy(session->id, h->hs.attach.session, sizeof session->id);
 	handshake_session_id(&h->hs, session->bound_id);
 	memcpy(session->owner, h->hs.owner, sizeof session->owner);
-	session->resume = h->hs.attach.fresh == ATTACH_RESUME;
 	session->dry_run = h->hs.attach.fresh == ATTACH_DRY_RUN;
 }
 
@@ -80,6 +81,7 @@ _Noreturn static void run_session(struct server *s, struct handoff *h, const cha
 	struct serve_session session = {.first = h, .handoff_fd = socket};
 	/* a receiver that is killed takes its sessions with it: the next one must not meet a twin */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	session.resume = h->hs.attach.fresh == ATTACH_RESUME;
 	serve_name_session(&session, h);
 	snprintf(session.subdir, sizeof session.subdir, "%s", subdir);
 	if (s->listen_fd >= 0)
@@ -238,7 +240,8 @@ void serve_reap(struct server *s)
 			if (s->child[i].pid != pid)
 				continue;
 			close(s->child[i].socket);
-			if (WIFEXITED(status) && WEXITSTATUS(status) == haul_rc_status(HAUL_BUSY))
+			bool ended = WIFSIGNALED(status) && WTERMSIG(status) == HOLDER_END_SIGNAL;
+			if (ended || (WIFEXITED(status) && WEXITSTATUS(status) == haul_rc_status(HAUL_BUSY)))
 				remember_superseded(s, s->child[i].id);
 			s->child[i] = (struct child){0};
 			s->children--;

@@ -22,9 +22,28 @@ bool sink_wanted(const char *path)
 	       (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode));
 }
 
+/* A descriptor that was closed is held by a read-only one (cmd/main.c). */
+static bool stdout_is_closed(void)
+{
+	int flags = fcntl(STDOUT_FILENO, F_GETFL);
+	return flags < 0 || (flags & O_ACCMODE) == O_RDONLY;
+}
+
+enum haul_rc sink_check(const char *path, struct haul_err *err)
+{
+	struct stat st;
+	if (strcmp(path, "-") == 0 && stdout_is_closed())
+		return haul_fail(err, HAUL_IO, 0, "--output=-", "standard output is closed");
+	if (strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return haul_fail(err, HAUL_IO, EISDIR, path, "cannot be the output");
+	return HAUL_OK;
+}
+
 enum haul_rc sink_open(struct sink *s, const char *cmd, const char *path, struct haul_err *err)
 {
-	*s = (struct sink){.fd = -1};
+	*s = (struct sink){.fd = -1, .cancel = -1};
+	if (!cmd && sink_check(path, err) != HAUL_OK)
+		return err->rc;
 	s->cancel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (cmd) {
 		s->child = command_start(cmd, false, &s->fd);

@@ -32,6 +32,9 @@ struct sink_job {
 
 extern const struct pool_ops sink_ops; /* ctx: struct sink, job: struct sink_job */
 
+/* Could path be opened? Standard output must be open, and path no directory: else HAUL_IO. */
+enum haul_rc sink_check(const char *path, struct haul_err *err);
+
 /* cmd, or path ("-" is standard output). */
 enum haul_rc sink_open(struct sink *s, const char *cmd, const char *path, struct haul_err *err);
 void sink_cancel(struct sink *s);

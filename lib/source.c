@@ -44,6 +44,7 @@ void source_file_free(struct source_file *f)
 		close(f->fd);
 	free(f->have);
 	free(f->needs);
+	free(f->asked);
 	pthread_mutex_destroy(&f->mu);
 	free(f);
 }
@@ -66,6 +67,11 @@ bool source_file_need(struct source_file *f, uint32_t chunk, uint64_t i)
 {
 	if (!f->have || i >= f->have_count || i > f->stamp.size / chunk)
 		return false;
+	if (!f->asked)
+		f->asked = calloc(f->have_count / 8 + 1, 1);
+	uint8_t bit = (uint8_t)(1u << i % 8);
+	if (!f->asked || f->asked[i / 8] & bit)
+		return false;
 	if (f->need_count == f->need_cap) {
 		size_t cap = f->need_cap ? 2 * f->need_cap : 16;
 		uint64_t *more = cap > f->have_count + 16 ? NULL : realloc(f->needs, cap * sizeof *more);
@@ -75,6 +81,7 @@ bool source_file_need(struct source_file *f, uint32_t chunk, uint64_t i)
 		f->need_cap = cap;
 	}
 	f->needs[f->need_count++] = i;
+	f->asked[i / 8] |= bit;
 	return true;
 }
 

@@ -59,6 +59,7 @@ struct source_file {
 	bool comparing;			/* what is missing is sent: now the rest is compared */
 	uint64_t *needs;		/* chunks asked for again */
 	size_t need_count, need_cap;
+	uint8_t *asked; /* a bit a chunk: it has been asked for again, which is done once */
 };
 
 enum job_kind { JOB_CHUNK, JOB_PACK, JOB_STREAM };

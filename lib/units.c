@@ -51,7 +51,7 @@ static bool size_unit(const char *text, uint64_t *unit, const char **rest)
 	}
 	unsigned power = (unsigned)(found - letters) + 1;
 	bool decimal = text[1] == 'B';
-	while (power--)
+	for (; power > 0; power--)
 		*unit *= decimal ? 1000 : 1024;
 	*rest = text + 1 + (decimal ? 1 : strncmp(text + 1, "iB", 2) == 0 ? 2 : 0);
 	return true;

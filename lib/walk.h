@@ -51,14 +51,24 @@ struct walk;
  * arrives under its own name, `SRC/.` and `/` give their contents, `..` arrives under the name it really has;
  * a trailing slash changes nothing, but follows a symlink). A SRC that is a symlink is treated as links says.
  * The top directory `.haul` of a source is skipped silently. Relative ones are looked up below cfg->chdir_to
- * if that is set; it is opened here (HAUL_NO_SOURCE). No source is read yet. */
+ * if that is set; it is opened here (HAUL_NO_SOURCE). No source is read yet.
+ *
+ * What cfg's filters leave out is no entry, and no problem either; that goes for a SRC, too, but not for the top
+ * of `SRC/.`. A directory that is left out is not entered; with cfg->gitignore nothing is sent of one whose
+ * .gitignore cannot be read (HAUL_IO).
+ *
+ * With cfg->names there is one SRC, a directory, and only what it lists is sent, as from `SRC/.`: directories that
+ * lead to a name as well, a directory that is named with all in it. A name that is missing is HAUL_NO_SOURCE.
+ *
+ * cfg->filter and cfg->names are borrowed until walk_free. */
 enum haul_rc walk_new(const struct haul_config *cfg, const char *const *sources, size_t count,
 		      struct walk **out, struct haul_err *err);
 void walk_free(struct walk *walk);
 
 /* WALK_ENTRY: *out is filled. WALK_PROBLEM: *problem tells of one path that cannot be sent, out->path is what
  * the receiver would have called it ("" if nothing); the walk goes on. problem->rc says what kind:
- *   HAUL_NO_SOURCE  a SRC itself (sys may be ENOENT: a missing operand, not something that vanished)
+ *   HAUL_NO_SOURCE  a SRC itself, or a name of the list (sys may be ENOENT: missing, not something that
+ *                   vanished)
  *   HAUL_CHANGED    vanished since its directory was read, sys is ENOENT
  *   HAUL_IO         anything else: unreadable directory, special file (sys 0), name the receiver refuses (sys
  * 0) An unreadable directory below a SRC is an ENTRY_DIR, then the problem, then its ENTRY_DIR_END; an
@@ -73,6 +83,10 @@ int walk_source_fd(const struct walk *walk, unsigned source);
 
 /* True when none of the sources could be read (exit 3). Valid after WALK_END. */
 bool walk_nothing_readable(const struct walk *walk);
+
+/* True when cfg's filters (or its list) left something out: what was walked is not all there is. (links=skip is no filter.) Valid
+ * after WALK_END. */
+bool walk_filtered(const struct walk *walk);
 
 /* Opens the regular file an entry came from: beneath its source, no symlink followed (unless links=follow),
  * O_NONBLOCK, checked S_ISREG. fd with *now filled, or -errno (-ENOENT vanished, -ESTALE no longer a regular

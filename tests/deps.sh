@@ -26,6 +26,7 @@ need libxxhash-dev header xxhash.h
 need libcmocka-dev header cmocka.h
 need bats command_exists bats
 need rsync command_exists rsync
+need git command_exists git
 need netcat-openbsd command_exists nc
 need zstd command_exists zstd
 need strace command_exists strace
@@ -36,6 +37,7 @@ need binutils command_exists nm
 if [ "${1-}" = all ]; then # what lint, the profiles and the fuzzers need besides
 	need clang command_exists clang
 	need clang-format command_exists clang-format
+	need cppcheck command_exists cppcheck
 	need shellcheck command_exists shellcheck
 	need mandoc command_exists mandoc
 fi

@@ -4,7 +4,7 @@
 #   unit sim        every executable below $B/tests/SUITE
 #   e2e fault       executables of the suite, then every tests/SUITE/*.bats; HAUL_FILES=a.bats,b.bats picks some
 #   lint            every tests/lint/*.sh, called with the binary
-#   fuzz            every executable below $B/tests/fuzz, FUZZ_SECONDS (20) or FUZZ_RUNS each, corpus in tests/fuzz/corpus/NAME
+#   fuzz            every target below $B/tests/fuzz (or FUZZ_TARGETS=a,b) for FUZZ_SECONDS (20) or FUZZ_RUNS, from tests/fuzz/corpus
 #   replay          every fuzz target once over its files in tests/fuzz/corpus
 #   FAULT_SCALE=N   makes the fault suite N times as long (make soak)
 #   profiles        builds and runs everything under each of PROFILES, then lint
@@ -24,7 +24,7 @@ export B HAUL="$B/haul" TOOLS="$B/tests/tools" HAUL_PROFILE="${B##*/}"
 export CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C.UTF-8 BATS_TEST_TIMEOUT=$((300 * ${FAULT_SCALE:-1}))
 export ASAN_OPTIONS="${ASAN_OPTIONS-detect_leaks=1}" UBSAN_OPTIONS="${UBSAN_OPTIONS-print_stacktrace=1}"
 export TSAN_OPTIONS="${TSAN_OPTIONS-halt_on_error=1 second_deadlock_stack=1}"
-case $HAUL_PROFILE in asan | tsan) TEST_SECONDS=${TEST_SECONDS:-900} ;; esac # they run up to fifteen times as long
+case $HAUL_PROFILE in asan | tsan | integer | coverage) TEST_SECONDS=${TEST_SECONDS:-900} ;; esac # they run up to fifteen times as long
 unset HAUL_OPTIONS HAUL_KEY_FILE HAUL_RSH MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES
 mkdir -p "$B/log"
 
@@ -115,23 +115,38 @@ run_lint() {
 	all_done
 }
 
+# Ends at FUZZ_SECONDS or FUZZ_RUNS a target, whichever comes first; only a limit that was given counts.
 run_fuzz() {
-	local exe name seeds seconds=${FUZZ_SECONDS:-20}
-	echo "== fuzz ($seconds s each)"
+	local exe name seconds=${FUZZ_SECONDS:-}
+	[[ -n $seconds ]] || seconds=$([[ -n ${FUZZ_RUNS:-} ]] && echo 0 || echo 20)
+	echo "== fuzz ($HAUL_PROFILE, $( ((seconds)) && echo "$seconds s" || echo "$FUZZ_RUNS executions") each)"
 	for exe in "$B"/tests/fuzz/*; do
-		[[ -f $exe && -x $exe ]] || continue
 		name=${exe##*/}
+		[[ -f $exe && -x $exe && -d tests/fuzz/corpus/$name ]] || continue
+		[[ -z ${FUZZ_TARGETS-} || ,$FUZZ_TARGETS, == *,$name,* ]] || continue
 		mkdir -p "$B/corpus/$name"
-		seeds=()
-		[[ -d tests/fuzz/corpus/$name ]] && seeds=("tests/fuzz/corpus/$name")
-		TEST_SECONDS=$((seconds + 60)) beside "fuzz/$name" program "$exe" -max_total_time="$seconds" \
-			-runs="${FUZZ_RUNS:--1}" -timeout=10 -max_len=4096 -print_final_stats=1 \
-			-artifact_prefix="$B/log/$name-" "$B/corpus/$name" "${seeds[@]}"
+		TEST_SECONDS=$((seconds ? seconds + 60 : 1000000)) beside "fuzz/$name" program "$exe" -max_total_time="$seconds" \
+			-runs="${FUZZ_RUNS:--1}" -timeout=20 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 \
+			-artifact_prefix="$B/log/$name-" "$B/corpus/$name" "tests/fuzz/corpus/$name"
 	done
+	fuzz_table "${tallies[@]}"
 	all_done
-	for exe in "$B"/log/fuzz-*.log; do
-		name=${exe##*/fuzz-}
-		sed -n "s/^stat::number_of_executed_units: */  ${name%.log}: executions /p" "$exe"
+}
+
+# fuzz_table TALLY...: waits for the targets, and tells what each has done; an input that broke one is kept, and named
+fuzz_table() {
+	local log name row stat tally
+	wait
+	printf '  %-10s %12s %8s %10s %8s\n' target executions exec/s 'new inputs' crashes
+	for tally in "$@"; do
+		log=${tally%.tally}
+		name=${log##*/fuzz-}
+		row=()
+		for stat in number_of_executed_units average_exec_per_sec new_units_added; do
+			row+=("$(sed -n "s/^stat::$stat: *//p" "$log" | grep . || echo -)")
+		done
+		printf '  %-10s %12s %8s %10s %8s\n' "${name%.log}" "${row[@]}" "$(grep -c 'Test unit written to' "$log")"
+		sed -n 's/.*Test unit written to /  broken by /p' "$log"
 	done
 }
 
@@ -148,7 +163,7 @@ run_replay() {
 # The sub-runs print their own totals, which are added up here.
 run_profiles() {
 	local profile log compiler
-	for profile in ${PROFILES:-debug release asan tsan clang}; do
+	for profile in ${PROFILES:-debug release asan tsan integer clang}; do
 		log="build/$profile.log"
 		compiler=()
 		[[ $profile == clang ]] && compiler=(CC=clang PROFILE=release)

@@ -41,6 +41,7 @@ enum wire_reason {
 	REASON_SUPERSEDED = 0x101, /* a newer connection has taken over */
 	REASON_GOAWAY = 0x102,	   /* this end is going down; dial again */
 	REASON_UNCHANGED = 0x103,  /* in an OUTCOME: every chunk was there already; nothing was written */
+	REASON_ONE_ONLY = 0x104,   /* in a VERDICT: one file or stream is taken here, and nothing else */
 };
 
 #endif

@@ -22,6 +22,8 @@
 #define EARLY_CREDIT_BYTES   (64u << 10)
 #define WINDOW_DEFAULT_BYTES (64u << 20)
 #define WINDOW_MAX_BYTES     (1ull << 40)
+/* what a peer may send before it has been granted anything: less cannot be asked for */
+#define WINDOW_MIN_BYTES EARLY_CREDIT_BYTES
 /* Unacked messages a direction: bounds what many tiny messages cost beside their bytes. */
 #define LINK_MESSAGES_MAX 4096u
 

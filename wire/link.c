@@ -240,9 +240,12 @@ static void put_ack(struct link *l)
 	l->ack_due = false;
 }
 
-static void put_ping(struct link *l, uint8_t type)
+static void put_ping(struct link *l, uint8_t type, uint32_t number)
 {
-	channel_put_control(&l->channel, type, &l->blocked_here, 1);
+	uint8_t body[CONTROL_BODY_MAX_BYTES];
+	struct wr w = wr_init(body, sizeof body);
+	frame_put_ping(&w, &(struct frame_ping){l->blocked_here, number});
+	channel_put_control(&l->channel, type, body, w.n);
 	l->blocked_told = l->blocked_here;
 }
 
@@ -274,11 +277,11 @@ static void seal_control(struct link *l, uint64_t now)
 	if (ch->slot_count < CHANNEL_SLOTS && l->ack_due && (now >= l->ack_at || l->fin_due))
 		put_ack(l);
 	if (ch->slot_count < CHANNEL_SLOTS && l->pong_due) {
-		put_ping(l, F_PONG);
+		put_ping(l, F_PONG, l->pinged);
 		l->pong_due = false;
 	}
 	if (ch->slot_count < CHANNEL_SLOTS && l->ping_due) {
-		put_ping(l, F_PING);
+		put_ping(l, F_PING, ++l->pings);
 		l->ping_due = false;
 		l->last_ping = now;
 	}
@@ -465,10 +468,16 @@ static enum wire_rc on_ping(struct link *l, uint8_t type, struct span body, uint
 	struct frame_ping ping;
 	if (!frame_get_ping(body, &ping))
 		return wire_fail(err, WIRE_VIOLATION, "malformed PING or PONG", body.n);
+	if (type == F_PONG && ping.number > l->pings)
+		return wire_fail(err, WIRE_VIOLATION, "PONG to a PING that was not sent", ping.number);
 	l->blocked_peer = ping.blocked;
 	link_idle_update(l, now);
-	if (type == F_PING)
-		l->pong_due = true;
+	if (type == F_PONG) {
+		l->answered = ping.number;
+		return WIRE_MORE;
+	}
+	l->pinged = ping.number;
+	l->pong_due = true;
 	return WIRE_MORE;
 }
 

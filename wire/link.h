@@ -34,6 +34,7 @@ struct link_config {
 	uint64_t window;	 /* raw bytes the peer may have in flight towards this side */
 	uint64_t ring;		 /* stored bytes kept for replay */
 	uint32_t max_body;	 /* longest body accepted */
+	bool peer_is_source;	 /* it may wait for a producer, and owes nothing then */
 	bool keep_until_durable; /* release the ring at durable, not at written (a source that cannot be read
 				    twice) */
 	uint64_t reconnect_ms, credit_wait_ms, idle_ms; /* LINK_FOREVER: no limit */
@@ -66,6 +67,8 @@ struct link {
 	bool ack_due;
 	uint64_t ack_at;
 	uint8_t blocked_here, blocked_told, blocked_peer;
+	uint32_t pings, answered; /* PINGs sent, over all connections; the number of the last one answered */
+	uint32_t pinged;	  /* number of the peer's last one */
 	struct frame_cancel cancel; /* text looks into cancel_text */
 	char cancel_text[REASON_TEXT_MAX_BYTES];
 	bool cancelled, peer_cancelled, finned, peer_finned;

@@ -10,7 +10,8 @@ static bool something_is_owed(const struct link *l)
 		return true;
 	/* a producer that is slow, and says so, owes nothing; neither does anybody while this side has work
 	 */
-	return l->owed && l->unwritten == 0 && l->blocked_peer != 1;
+	bool excused = l->cfg.peer_is_source && l->blocked_peer == 1;
+	return l->owed && l->unwritten == 0 && !excused;
 }
 
 void link_idle_update(struct link *l, uint64_t now)

@@ -77,7 +77,6 @@ static void mix_hash(struct noise *n, const void *p, size_t len)
 static void set_key(struct noise *n, const uint8_t key[static NOISE_KEY_BYTES])
 {
 	memcpy(n->k, key, NOISE_KEY_BYTES);
-	n->keyed = true;
 	n->n = 0;
 }
 
@@ -107,35 +106,22 @@ static void put_nonce(uint8_t nonce[static 12], uint64_t number)
 	wr_uint(&w, number, 8);
 }
 
-static size_t tag_bytes(const struct noise *n)
-{
-	return n->keyed ? NOISE_TAG_BYTES : 0;
-}
-
+/* There is always a key: a pattern with a psk mixes one in with its first token, whether psk or e. */
 static void encrypt_and_hash(struct noise *n, const uint8_t *p, size_t len, uint8_t *out)
 {
 	uint8_t nonce[12];
-	size_t sealed = len + tag_bytes(n);
 	put_nonce(nonce, n->n++);
-	if (n->keyed)
-		crypto_aead_chacha20poly1305_ietf_encrypt(out, NULL, p, len, n->h, sizeof n->h, NULL, nonce,
-							  n->k);
-	else if (len)
-		memcpy(out, p, len);
-	mix_hash(n, out, sealed);
+	crypto_aead_chacha20poly1305_ietf_encrypt(out, NULL, p, len, n->h, sizeof n->h, NULL, nonce, n->k);
+	mix_hash(n, out, len + NOISE_TAG_BYTES);
 }
 
 static bool decrypt_and_hash(struct noise *n, const uint8_t *p, size_t len, uint8_t *out)
 {
 	uint8_t nonce[12];
 	put_nonce(nonce, n->n++);
-	if (n->keyed) {
-		if (crypto_aead_chacha20poly1305_ietf_decrypt(out, NULL, NULL, p, len, n->h, sizeof n->h,
-							      nonce, n->k) != 0)
-			return false;
-	} else if (len) {
-		memcpy(out, p, len);
-	}
+	if (crypto_aead_chacha20poly1305_ietf_decrypt(out, NULL, NULL, p, len, n->h, sizeof n->h, nonce,
+						      n->k) != 0)
+		return false;
 	mix_hash(n, p, len);
 	return true;
 }
@@ -199,16 +185,14 @@ static void mix_ephemeral(struct noise *n, const uint8_t *pub)
 
 size_t noise_overhead(const struct noise *n)
 {
-	size_t bytes = 0;
-	bool keyed = n->keyed;
+	size_t bytes = NOISE_TAG_BYTES;
 	for (const uint8_t *t = patterns[n->pattern].message[n->message]; *t; t++) {
-		if (*t == T_E || *t == T_S)
+		if (*t == T_E)
 			bytes += NOISE_KEY_BYTES;
-		if (*t == T_S && keyed)
-			bytes += NOISE_TAG_BYTES;
-		keyed = keyed || *t != T_S;
+		if (*t == T_S)
+			bytes += NOISE_KEY_BYTES + NOISE_TAG_BYTES;
 	}
-	return bytes + (keyed ? NOISE_TAG_BYTES : 0);
+	return bytes;
 }
 
 bool noise_write(struct noise *n, const uint8_t *payload, size_t payload_len, uint8_t *out)
@@ -219,9 +203,8 @@ bool noise_write(struct noise *n, const uint8_t *payload, size_t payload_len, ui
 			mix_ephemeral(n, n->e.pub);
 			out += NOISE_KEY_BYTES;
 		} else if (*t == T_S) {
-			size_t len = NOISE_KEY_BYTES + tag_bytes(n);
 			encrypt_and_hash(n, n->s.pub, NOISE_KEY_BYTES, out);
-			out += len;
+			out += NOISE_KEY_BYTES + NOISE_TAG_BYTES;
 		} else if (!mix_token(n, *t)) {
 			return false;
 		}
@@ -241,7 +224,7 @@ bool noise_read(struct noise *n, const uint8_t *message, size_t len, uint8_t *pa
 			rd_fix(&r, n->re, sizeof n->re);
 			mix_ephemeral(n, n->re);
 		} else if (*t == T_S) {
-			size_t sealed = NOISE_KEY_BYTES + tag_bytes(n);
+			size_t sealed = NOISE_KEY_BYTES + NOISE_TAG_BYTES;
 			if (!decrypt_and_hash(n, rd_take(&r, sealed), sealed, n->rs))
 				return false;
 		} else if (!mix_token(n, *t)) {

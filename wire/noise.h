@@ -27,7 +27,6 @@ struct noise_pair {
 struct noise {
 	enum noise_pattern pattern;
 	bool initiator;
-	bool keyed;	  /* k is set */
 	unsigned message; /* number of the next one */
 	uint8_t ck[NOISE_HASH_BYTES], h[NOISE_HASH_BYTES], k[NOISE_KEY_BYTES];
 	uint64_t n;

@@ -32,13 +32,16 @@ refused() {
 	refused 1 empty recv ''
 	refused 1 'once' send - - localhost:1
 	refused 1 'DIR' recv localhost:1
+	refused 1 'localhost:1: DEST comes last' send localhost:1 a
+	refused 1 'localhost:1: FROM comes before DIR' recv dst localhost:1
+	refused 1 'standard output carries the connection' recv --stdio -o -
 }
 
 @test "values that make no sense" {
 	local o
 	for o in --window=0 --ring=0 --chunk=0 --chunk=1 --chunk=1G --chunk=1q --chunk=-1 --idle=0 --idle=0s --idle=x \
 		--credit-wait=0s --connect=0s --jobs=0 --jobs=100000 --jobs=x --bwlimit=0 -z99 -z9..1 -zx --links=x \
-		--retry-delay=2s..1s --size=x --vanished=x --progress=x --window=99999999999999999999; do
+		--retry-delay=2s..1s --size=x --vanished=x --progress=x --window=99999999999999999999 --window=2T --ring=2T; do
 		refused 1 '' send "$o" a localhost:1
 	done
 	for o in --overwrite=x --sync=x --max-sessions=0 --overload=x --overload=queue:0 --quota=0 --listen=x \
@@ -60,6 +63,20 @@ refused() {
 	refused 1 'fd:5: descriptor 5 is not a socket; .*listening' recv --listen=fd:5 dst 5< <(:)
 	refused 1 'systemd:: systemd passed no socket' recv --listen=systemd: dst
 	[ ! -e dst ]
+}
+
+@test "where output goes: a descriptor that is none is usage, a file that cannot be written is a file error" {
+	local status=0 o
+	echo x >a
+	refused 1 'fd:77: --json cannot use it: descriptor 77 is closed' send --json=fd:77 a localhost:1
+	refused 1 'fd:5: --json cannot use it: it is open for reading only' send --json=fd:5 a localhost:1 5</dev/zero
+	"$HAUL" send --json=fd:1 a localhost:1 2>err >&- || status=$?
+	[ "$status" -eq 1 ]
+	one_line err 'fd:1: --json cannot use it: descriptor 1 is closed'
+	for o in json log-file metrics lock; do
+		refused 11 'no/such: .*No such file' send --$o=no/such a localhost:1
+	done
+	refused 11 'no/such: .*No such file' recv --listen=127.0.0.1:0 --port-file=no/such dst
 }
 
 @test "addresses that make no sense" {
@@ -97,6 +114,19 @@ refused() {
 	json_has send.json retry
 	[ "$(json_count send.json disconnect)" -eq 0 ]
 	done_is send.json exit=35 class=again reconnects=0
+}
+
+@test "what no retry can cure is not retried" {
+	local o
+	echo x >file
+	ln -s loop loop
+	for o in unix:file/sub unix:loop/sub; do
+		refused 35 "$o: could not connect" send --connect=1h --json=send.json file $o
+		[ "$(json_count send.json retry)" -eq 1 ]
+		refused 35 "$o: could not connect" recv --connect=1h $o dst
+	done
+	refused 35 'cannot run /not/there: No such file' send --connect=1h -e /not/there file host:dir
+	refused 35 'cannot run /not/there: No such file' recv --connect=1h -e /not/there host:dir dst
 }
 
 @test "a host that does not exist" {
@@ -166,7 +196,10 @@ refused() {
 	refused 11 none/port recv --listen=127.0.0.1:0 --port-file=none/port dst
 	echo x >src
 	refused 11 none/json send --json=none/json src 127.0.0.1:1
+	refused 11 none/such/out recv --listen=127.0.0.1:0 -o none/such/out
+	mkdir -p none/such
 	start_recv -o none/such/out
+	rm -r none
 	refused 11 '' send --connect=5s src "$RECV_ADDR"
 	reap "$RECV_PID" 11
 	one_line recv.err none
@@ -174,8 +207,8 @@ refused() {
 
 @test "DIR is a file" {
 	echo x >src
-	echo file >dst
 	start_recv --once dst
+	echo file >dst
 	refused 11 '' send --connect=5s src "$RECV_ADDR"
 	reap "$RECV_PID" 11
 	[ "$(<dst)" = file ]

@@ -97,6 +97,49 @@ begun() {
 	exits 35 timeout 20 "$HAUL" send --code-fd=4 --connect=1s file "$RECV_ADDR" 4<<<"$CODE"
 }
 
+# us_since START: microseconds since $EPOCHREALTIME was START
+us_since() {
+	local now=${EPOCHREALTIME/./}
+	echo $((now - ${1/./}))
+}
+
+@test "one guess a connection, however much comes in it; a second of silence after it; the third ends it" {
+	local began guess
+	echo x >file
+	start_coded dst
+	start_on mitm mitm.port "$TOOLS/mitm" --to "$RECV_ADDR" --port-file mitm.port --mode code --do none --record said
+	exits 5 code_send "$(wrong_code)" file "$ADDR" # the first guess
+	kill -KILL "$PID"
+	reap "$PID" 137
+	[ "$(stat -c %s said)" -eq $((64 + 112)) ]
+	# its proof fits no other connection: said again, ten times over, it is one more guess
+	for ((guess = 0; guess < 10; guess++)); do
+		tail -c 112 said
+	done | cat said - >guesses
+	began=$EPOCHREALTIME
+	"$TOOLS/knock" "$RECV_ADDR" replay guesses 1 >knock.out
+	[ "$(<knock.out)" = '1 connections, 1 answered, 32 bytes, 32 the longest' ] # C2, and no word more
+	alive "$RECV_PID"
+	"$TOOLS/knock" "$RECV_ADDR" replay said 1 >knock.out
+	reap "$RECV_PID" 5
+	[ "$(us_since "$began")" -ge 1000000 ] # it can be more, never less
+	[ ! -e dst ]
+	[ ! -s recv.json ]
+}
+
+@test "not more than twenty connections a second may try" {
+	local began
+	echo x >file
+	start_coded dst
+	began=$EPOCHREALTIME
+	"$TOOLS/knock" "$RECV_ADDR" garbage 1 41 >knock.out
+	[ "$(us_since "$began")" -ge 2000000 ]
+	[ "$(<knock.out)" = '41 connections, 0 answered, 0 bytes, 0 the longest' ]
+	code_send "$CODE" file "$RECV_ADDR"
+	reap "$RECV_PID" 0
+	same_bytes file dst/file
+}
+
 @test "strangers, keys and no key at all are no guesses" {
 	"$HAUL" key new psk
 	echo x >file
@@ -128,16 +171,19 @@ begun() {
 }
 
 @test "wrong codes beside a session under way do not end it" {
-	random_file bytes 8000000
+	random_file bytes 12000000
 	start_coded dst
 	start send "$HAUL" send --code-fd=4 -z none --bwlimit=1M bytes "$RECV_ADDR" 4<<<"$CODE"
 	await json_has recv.json connect
 	for _ in 1 2 3; do
 		exits 5 code_send "$(wrong_code)" bytes "$RECV_ADDR"
 	done
+	# nor is the right one good for another session
+	exits 75 code_send "$CODE" --name=second - "$RECV_ADDR"
 	reap "$PID" 0
 	reap "$RECV_PID" 0
 	same_bytes bytes dst/bytes
+	[ ! -e dst/second ]
 }
 
 @test "two people at terminals: shown there, asked for there, a slip is asked again" {

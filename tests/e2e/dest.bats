@@ -182,25 +182,93 @@ load helpers
 	[ "$SENT" -eq 11 ]
 }
 
+@test "few descriptors on both sides, and no way to get more: everything arrives" {
+	local i n
+	mkdir -p src
+	for i in {1..8}; do
+		truncate -s 9000000 "src/large$i"
+		random_file "src/large$i.head" 10
+		dd if="src/large$i.head" of="src/large$i" conv=notrunc status=none
+	done
+	for i in {1..90}; do
+		mkdir "src/dir$i"
+		random_file "src/middle$i" 300000
+		echo "$i" >"src/dir$i/small"
+	done
+	for n in 64 32; do
+		rm -rf dst
+		start_recv_few "$n" dst
+		(ulimit -n "$n" && "$HAUL" send --chunk=1M src/. "$RECV_ADDR") 2>send.err
+		same_tree src dst
+		for i in {1..8}; do
+			printf %s "$n" | dd of="src/large$i" bs=1 seek=5000000 conv=notrunc status=none
+		done
+		(ulimit -n "$n" && "$HAUL" send src/. "$RECV_ADDR") 2>send.err
+		same_tree src dst
+		stop "$RECV_PID" 143
+		clean dst
+	done
+}
+
+# start_recv_few N ARGS...: start_recv with N descriptors, soft and hard
+start_recv_few() {
+	start_on recv recv.port bash -c 'ulimit -n "$1" && shift && exec "$0" recv --listen=127.0.0.1:0 --port-file=recv.port "$@"' \
+		"$HAUL" "$@"
+	RECV_PID=$PID RECV_ADDR=$ADDR
+}
+
 @test "DIR is made if only its last part is missing" {
 	mkdir src
 	echo x >src/x
 	deliver 0 new src/.
 	same_tree src new
-	start_recv --once not/there || [ -e recv.err ]
-	SENT=0
-	"$HAUL" send src "$RECV_ADDR" 2>send.err || SENT=$?
-	[ "$SENT" -ne 0 ]
 	[ ! -e not ]
-	one_line send.err
+}
+
+# cannot_receive STATUS REGEX ARGS...: a receiver that nobody is told of
+cannot_receive() {
+	local status=0
+	# shellcheck disable=SC2086
+	timeout 20 ${AS-} "$HAUL" recv --listen=127.0.0.1:0 --port-file=port "${@:3}" >out 2>err </dev/null || status=$?
+	[ "$status" -eq "$1" ] || fail "haul recv ${*:3}: exit $status, want $1" "$(<err)"
+	empty out
+	one_line err "$2"
+	[ ! -e port ]
+}
+
+@test "a DIR that cannot be, or cannot be written to: a listener says so and does not begin" {
+	local closed
+	echo x >file
+	mkdir -m 0555 locked
+	ln -s nowhere dangling
+	cannot_receive 11 'not/there: .*No such file' not/there
+	cannot_receive 11 'file: .*Not a directory' file
+	cannot_receive 11 'file/d: .*Not a directory' file/d
+	cannot_receive 11 'dangling: .*No such file' dangling
+	cannot_receive 11 'not/there/f: .*No such file' -o not/there/f
+	cannot_receive 11 'locked: .*Is a directory' -o locked
+	cannot_receive 1 'dst/\.\.: ' -o dst/..
+	AS=$POWERLESS cannot_receive 11 'locked: .*Permission denied' locked
+	AS=$POWERLESS cannot_receive 11 'locked/d: .*Permission denied' locked/d
+	AS=$POWERLESS cannot_receive 11 'locked/f: .*Permission denied' -o locked/f
+	closed=0
+	"$HAUL" recv --listen=127.0.0.1:0 --port-file=port -o - >&- 2>err || closed=$?
+	[ "$closed" -eq 11 ]
+	one_line err 'standard output is closed'
+	[ ! -e port ]
+	[ "$(find . -name dst -o -name not)" = '' ]
+	# looked at, not made
+	start_recv dst
+	[ ! -e dst ]
+	stop "$RECV_PID" 143
 }
 
 @test "a destination without permission: nothing arrives, one line on both sides" {
-	mkdir -m 0555 dst
-	mkdir src
+	mkdir src dst
 	echo x >src/x
 	# shellcheck disable=SC2086
 	start_on recv port $POWERLESS "$HAUL" recv --once --listen=127.0.0.1:0 --port-file=port dst
+	chmod 0555 dst
 	SENT=0
 	"$HAUL" send src/. "$ADDR" >send.out 2>send.err || SENT=$?
 	reap "$PID"

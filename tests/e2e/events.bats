@@ -54,8 +54,8 @@ all_members() {
 
 @test "a failure: error with its code, side and class, then done" {
 	echo x >src
-	echo y >dst.file
 	start_recv --once dst.file
+	echo y >dst.file
 	SENT=0
 	"$HAUL" send --json=send.json src "$RECV_ADDR" 2>send.err || SENT=$?
 	reap "$RECV_PID"
@@ -128,6 +128,22 @@ all_members() {
 	"$HAUL" send --json=fd:1 src "$RECV_ADDR" >send.out 2>send.err
 	sound send.out send
 	empty send.err
+}
+
+@test "a dry run: the whole plan is on standard output" {
+	mkdir src
+	echo x >src/a
+	echo yy >src/$'b\e[31m'
+	start_recv dst
+	"$HAUL" send -n src "$RECV_ADDR" >out 2>err
+	empty err
+	[ "$(sort out)" = "$(printf '%s\n' 'src/a' 'src/b\x1b[31m' 'would send 2 files, 5 B (5 bytes)')" ]
+	"$HAUL" send -n -q src "$RECV_ADDR" >out 2>err
+	empty out err
+	"$HAUL" send src "$RECV_ADDR" >out 2>err
+	empty out err
+	"$HAUL" send -n src "$RECV_ADDR" >out 2>err
+	[ "$(<out)" = 'would send 0 files, 0 B (0 bytes)' ]
 }
 
 @test "standard output of recv -o - holds the stream and nothing else, whatever is asked for" {

@@ -137,6 +137,22 @@ unharmed() {
 	unharmed
 }
 
+@test "an end that counts other entries or files than came is no success" {
+	local c
+	start_victim dst
+	for c in more-entries fewer-entries; do
+		suffers "finish-$c" 12 'FINISH counts other entries than were offered'
+	done
+	for c in more-files fewer-files; do
+		suffers "finish-$c" 12 'FINISH counts other files than were offered'
+	done
+	for c in short long; do
+		suffers "finish-$c" 12 'malformed FINISH'
+	done
+	suffers finish-counted 0
+	unharmed
+}
+
 @test "zstd frames that are not one plain frame of the announced size: unpacked never, committed never" {
 	local c
 	start_victim dst
@@ -202,9 +218,11 @@ sources() {
 		meets "take-have-$c" 12 'HAVE for a file or chunk that was not asked about'
 	done
 	meets take-have-empty 12 'malformed HAVE'
+	meets take-have-gap 12 'a file to be compared in a dry run' --dry-run
 	for c in unasked untold; do
 		meets "take-need-$c" 12 'NEED for a chunk that was not kept'
 	done
+	meets take-need-again 12 'NEED for a chunk that was not kept, or once more'
 	meets take-summary-early 12 'SUMMARY while open'
 	meets take-summary-more 12 'committed another number of files'
 	meets take-begin 12 'BEGIN while open'
@@ -250,6 +268,7 @@ sources() {
 	meets take-ack-stale 0
 	meets take-ack-grants 0
 	meets take-pings 0
+	IDLE=500ms meets take-excused 30 'no progress'
 	# what comes back after an end knows nothing of what it has acknowledged
 	for c in fin close summary-none cancel-goaway; do
 		meets "take-$c" 16 'no longer holds the offset'
@@ -381,6 +400,8 @@ floods() {
 	IDLE=1s start_victim dst
 	floods flood-bombs 10 'link lost' 250000
 	floods flood-pings 30 'no progress' 100000
+	suffers flood-flushes 12 'FLUSH after FLUSH'
+	suffers same-data 12 'DATA for a chunk that is there'
 	floods flood-offers 12 'too many entries are open' 250000
 	floods flood-directories 30 'no progress' 250000
 	floods flood-large 10 'link lost' 250000

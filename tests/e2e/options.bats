@@ -83,8 +83,12 @@ same_after() {
 
 @test "windows and rings smaller than a chunk are raised with a warning" {
 	RECV_ARGS='--window=1 --ring=1' same_after --window=1 --ring=1 --chunk=256k
-	json_has send.json warn
-	json_has recv.json warn
+	local side option
+	for side in send recv; do
+		for option in --window --ring; do
+			[ "$(json_count $side.json warn "raised to .*\"subject\":\"$option\"")" -eq 1 ]
+		done
+	done
 	empty send.err recv.err
 }
 
@@ -253,6 +257,22 @@ same_after() {
 	done
 	[ -z "$(ls -A out)" ]
 	stop "$RECV_PID"
+}
+
+@test "help TOPIC: every topic has a text, and who asks for another one is told which there are" {
+	local topic topics
+	SENT=0
+	"$HAUL" help nonsense >out 2>err || SENT=$?
+	[ "$SENT" -eq 1 ]
+	empty out
+	one_line err '^haul: nonsense: no such topic; there are: '
+	topics=$(sed 's/.*there are: //' err)
+	for topic in $topics; do
+		[ "$("$HAUL" help "$topic" | wc -l)" -ge 5 ]
+	done
+	[[ " $topics " == *' cron resume '* ]]
+	[ "$("$HAUL" help keys)" = "$("$HAUL" help key)" ]
+	"$HAUL" help exit | grep -q '^ *10  again'
 }
 
 @test "the environment comes before argv" {

@@ -85,10 +85,51 @@ send_stream() {
 	start_sink
 	SENT=0
 	"$HAUL" send src "$RECV_ADDR" 2>send.err || SENT=$?
-	[ "$SENT" -eq 4 ] || [ "$SENT" -eq 23 ]
-	one_line send.err
-	reap "$RECV_PID"
-	[ "$REAPED" -ne 0 ]
+	[ "$SENT" -eq 4 ]
+	one_line send.err 'src: .*takes one file or stream'
+	reap "$RECV_PID" 4
+	one_line recv.err 'src: .*takes one file or stream'
+	empty recv.out
+}
+
+start_out() {
+	start_on recv recv.port "$HAUL" recv -o out --listen=127.0.0.1:0 --port-file=recv.port
+	RECV_PID=$PID RECV_ADDR=$ADDR
+}
+
+@test "a tree of one file does not go to -o FILE, and of two files the second does not" {
+	mkdir src
+	echo a >src/a
+	echo b >b
+	start_out
+	SENT=0
+	"$HAUL" send src "$RECV_ADDR" 2>send.err || SENT=$?
+	[ "$SENT" -eq 4 ]
+	one_line send.err 'src: .*takes one file or stream'
+	reap "$RECV_PID" 4
+	one_line recv.err 'src: .*takes one file or stream'
+	[ ! -e out ]
+	start_out
+	SENT=0
+	"$HAUL" send b src/a "$RECV_ADDR" 2>send.err || SENT=$?
+	[ "$SENT" -eq 23 ]
+	one_line send.err 'a: .*takes one file or stream.*1 committed'
+	reap "$RECV_PID" 23
+	one_line recv.err 'a: .*takes one file or stream.*1 committed'
+	same_bytes b out
+}
+
+@test "--name that no receiver accepts: 4, and the name is what is said" {
+	local name
+	start_recv dst
+	for name in ../e /abs .haul/x a//b ..; do
+		SENT=0
+		echo text | "$HAUL" send --name="$name" - "$RECV_ADDR" 2>send.err || SENT=$?
+		[ "$SENT" -eq 4 ]
+		one_line send.err "haul: ${name//./\\.}: not a name that a receiver accepts"
+	done
+	[ ! -e dst ] || [ -z "$(ls -A dst)" ]
+	[ ! -e e ]
 }
 
 @test "a sparse file to a pipe: holes are zeros" {
@@ -214,17 +255,14 @@ send_stream() {
 	one_line send.err
 }
 
-@test "standard output closed from the start: not success" {
-	start_on recv port bash -c '"$0" recv -o - --listen=127.0.0.1:0 --port-file=port >&-' "$HAUL"
-	RECV_ADDR=$ADDR
-	echo text >in
-	SENT=0
-	"$HAUL" send --connect=2s - "$RECV_ADDR" <in 2>send.err || SENT=$?
-	[ "$SENT" -ne 0 ]
-	reap "$PID"
-	[ "$REAPED" -ne 0 ]
-	one_line recv.err
-	one_line send.err
+@test "standard output closed from the start: refused before anybody is told" {
+	start recv bash -c '"$0" recv -o - --listen=127.0.0.1:0 --port-file=port >&-' "$HAUL"
+	reap "$PID" 11
+	one_line recv.err 'standard output is closed'
+	[ ! -e port ]
+	start pull bash -c '"$0" recv -o - unix:sock >&-' "$HAUL"
+	reap "$PID" 11
+	one_line pull.err 'standard output is closed'
 }
 
 @test "standard input closed from the start: not success" {

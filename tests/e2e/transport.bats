@@ -42,12 +42,87 @@ setup() {
 	empty out err
 }
 
+# one_of_two STATUS REGEX ARGS...: haul and the child that carries its connection say one line together
+one_of_two() {
+	local status=0
+	"$HAUL" "${@:3}" --connect=2s >out 2>err || status=$?
+	[ "$status" -eq "$1" ] || fail "haul ${*:3}: exit $status, want $1" "$(<err)"
+	empty out
+	one_line err "$2"
+}
+
+@test "exec: a failure is reported once, by the side that dialled" {
+	(umask 077 && "$HAUL" key new k1 >key.out && "$HAUL" key new k2 >key.out)
+	echo x >f
+	mkdir -p dst/f
+	one_of_two 11 'cannot open the directory: No such file' send f "exec:$HAUL recv --stdio no/such"
+	one_of_two 11 'no/such: .*No such file' recv "exec:$HAUL send --listen=stdio: f" no/such
+	one_of_two 23 'haul: f: .*Is a directory; 1 failed' send f "exec:$HAUL recv --stdio dst"
+	one_of_two 23 'haul: f: .*Is a directory; 1 failed' recv "exec:$HAUL send --listen=stdio: f" dst
+	one_of_two 4 quota send f "exec:$HAUL recv --stdio --quota=1 new"
+	one_of_two 3 'nosuch: cannot be read: No such file' recv "exec:$HAUL send --listen=stdio: nosuch" dst
+	one_of_two 4 'the same role' send f "exec:$HAUL send --listen=stdio: f"
+	one_of_two 5 'wants a key' send f "exec:$HAUL recv --stdio --key=k1 dst"
+	one_of_two 5 'another key or none' send --key=k2 f "exec:$HAUL recv --stdio --key=k1 dst"
+	one_of_two 5 'another key or none' send --key=k2 f "exec:$HAUL recv --stdio dst"
+	one_of_two 12 'does not speak haul' send f "exec:echo hello; exec $HAUL recv --stdio dst"
+}
+
+@test "exec: what the child alone knows is not lost" {
+	local status=0
+	echo x >f
+	"$HAUL" send f "exec:$HAUL recv --stdio --frobnicate dst" --connect=300ms 2>err || status=$?
+	[ "$status" -eq 35 ]
+	grep -q -- '--frobnicate: no such option' err
+	status=0
+	"$HAUL" send f "exec:$HAUL recv -v --stdio no/such" 2>err || status=$?
+	[ "$status" -eq 11 ]
+	grep -q '^haul: no/such' err
+	status=0
+	"$HAUL" recv --stdio dst </dev/null >out 2>err || status=$?
+	[ "$status" -eq 35 ]
+	one_line err 'closed before the handshake'
+}
+
+@test "--port-file goes with the listener, unless it is another one's by then" {
+	start_recv dst
+	[ -s recv.port ]
+	stop "$RECV_PID" 143
+	[ ! -e recv.port ]
+	start_recv dst
+	echo other >recv.port.new
+	mv recv.port.new recv.port
+	stop "$RECV_PID" 143
+	[ "$(<recv.port)" = other ]
+	echo x >f
+	start_on send send.port "$HAUL" send --listen=unix:sock --port-file=send.port f
+	"$HAUL" recv "unix:$PWD/sock" dst
+	reap "$PID" 0
+	[ ! -e send.port ]
+}
+
 @test "stdio: two processes in a ring of FIFOs" {
 	mkfifo there back
 	start recv bash -c 'exec "$0" recv --stdio dst <there >back' "$HAUL"
 	"$HAUL" send src/. stdio: >there <back
 	reap "$PID" 0
 	same_tree src dst
+}
+
+@test "stdio: a link that is lost cannot come back, so the receiver does not wait for it" {
+	mkfifo there back
+	random_file f 20000000
+	start recv bash -c 'exec "$0" recv --stdio --reconnect=1h --json=recv.json dst <there >back' "$HAUL"
+	local receiver=$PID
+	start send bash -c 'exec "$0" send --bwlimit=4M -z none f stdio: >there <back' "$HAUL"
+	await json_has recv.json progress '"bytes":[1-9]'
+	kill -9 "$PID"
+	reap "$receiver" 10
+	[ "$(json_count recv.json disconnect)" -eq 1 ]
+	# what came is kept
+	"$HAUL" send f "exec:$HAUL recv --stdio dst" --json=send.json
+	[ "$(json_field send.json 'done' kept_bytes)" -gt 0 ]
+	same_bytes f dst/f
 }
 
 @test "ssh, with something that only looks like it" {

@@ -146,6 +146,7 @@ matching() {
 	start_recv --identity=server --peer="$(pub alice)" dst
 	refused_fast 5 "$HAUL" send --identity=bob --peer=server.pub file "$RECV_ADDR"
 	refused_fast 5 "$HAUL" send --identity=alice --peer="$(pub bob)" file "$RECV_ADDR"
+	refused_fast 5 "$HAUL" send --identity=server --peer="$(pub alice)" file "$RECV_ADDR" # its own listener, in place of alice
 	refused_fast 5 "$HAUL" send -k psk file "$RECV_ADDR"
 	[ ! -e dst ]
 	"$HAUL" send --identity=alice --peer=server.pub file "$RECV_ADDR"
@@ -277,52 +278,70 @@ matching() {
 	same_bytes file dst4/file
 }
 
-# replay FILE N: sends FILE on N connections, one after the other, and counts those that were answered
-replay() {
-	local i answered=0
-	for ((i = 0; i < $2; i++)); do
-		exec 7<>"/dev/tcp/${RECV_ADDR%:*}/${RECV_ADDR##*:}"
-		cat "$1" >&7
-		[ "$(timeout 5 head -c 80 <&7 | wc -c)" -ne 80 ] || answered=$((answered + 1))
-		exec 7>&-
-	done
-	echo "$answered"
+@test "another's session is answered like one that there is not, and goes on undisturbed" {
+	make_keys
+	random_file big 12000000
+	printf '%s name=alice dir=.\n%s name=bob dir=.\n' "$(pub alice)" "$(pub bob)" >peers
+	start_recv --identity=server --peers=peers dst
+	start send "$HAUL" send --identity=alice --peer=server.pub --bwlimit=4M -z none --json=send.json big "$RECV_ADDR"
+	await matching dst/.haul .part 1000000
+	local id
+	id=$(json_field send.json hello id)
+	for _ in 1 2 3 4 5; do
+		"$TOOLS/asks" "$RECV_ADDR" bob server.pub "$id"
+		"$TOOLS/asks" "$RECV_ADDR" bob server.pub "$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')"
+	done >answers
+	[ "$(sort -u answers | wc -l)" -eq 1 ]
+	grep -Eq '^[0-9]+ bytes: REFUSE 256 no such session$' answers
+	# not even a session of his own under that name is in the way of it
+	alive "$PID"
+	"$HAUL" send --identity=bob --peer=server.pub --name=own - "$RECV_ADDR" <peers
+	same_bytes peers dst/own
+	reap "$PID" 0
+	same_bytes big dst/big
+	[ "$(json_field send.json 'done' reconnects)" -eq 0 ]
+	[ "$(json_count send.json disconnect)" -eq 0 ]
+	# whose it is gets another answer, whatever it is
+	start send "$HAUL" send --identity=alice --peer=server.pub --bwlimit=2M --name=more --json=more.json --from-cmd='cat big' \
+		"$RECV_ADDR"
+	await json_has more.json connect
+	"$TOOLS/asks" "$RECV_ADDR" alice server.pub "$(json_field more.json hello id)" >answer || true
+	grep -Eq '^[0-9]+ bytes: ' answer
+	not grep -q 'no such session' answer
 }
 
-cost_of() {
-	echo "$(find "/proc/$1/fd" -mindepth 1 | wc -l) $(find "/proc/$1/task" -mindepth 1 -maxdepth 1 | wc -l)"
-}
-
-costs() {
-	[ "$(cost_of "$1")" = "$2" ]
-}
-
-@test "an old first message, replayed a thousand times, costs the listener nothing and starts nothing" {
+@test "over ssh no key is carried to the other side: it is named there, or the end is 5 and nothing is sent" {
 	make_keys
 	echo x >file
-	start nc nc -l 127.0.0.1 0 -v -w 30
-	await grep -Eq '[0-9]+$' nc.err
-	local port
-	port=$(grep -Eo '[0-9]+$' nc.err | head -n 1)
-	start send "$HAUL" send -k psk file "127.0.0.1:$port"
-	await size_over nc.out 111
-	kill -KILL "$PID"
-	reap "$PID" 137
-	[ "$(stat -c %s nc.out)" -eq 112 ]
-	start_recv --key=psk --log-file=recv.log dst
-	[ "$(replay nc.out 20)" -eq 20 ]
-	local before rss after
-	before=$(cost_of "$RECV_PID")
-	rss=$(awk '/VmRSS/ { print $2 }' "/proc/$RECV_PID/status")
-	[ "$(replay nc.out 1000)" -eq 1000 ]
-	await costs "$RECV_PID" "$before"
-	after=$(awk '/VmRSS/ { print $2 }' "/proc/$RECV_PID/status")
-	[ "$after" -le $((rss + 64)) ] || [ "$HAUL_PROFILE" != release ]
-	[ ! -e dst ]
-	[ ! -s recv.json ]
-	not grep -q . recv.log
-	"$HAUL" send -k psk file "$RECV_ADDR"
+	mkdir bin dst
+	touch -d '2001-02-03 04:05:06.789' dst
+	snapshot dst >before
+	# shellcheck disable=SC2016
+	printf '#!/bin/bash\nprintf "%%s\\n" "$@" >>ssh.args\nshift $(($# - 1))\nexec env -u HAUL_KEY_FILE sh -c "$1"\n' >bin/ssh
+	chmod +x bin/ssh
+	export HAUL_RSH=$PWD/bin/ssh
+	local secret there="env HAUL_KEY_FILE=$PWD/psk $HAUL" rc=0
+	secret=$(cut -d' ' -f2 psk)
+	timeout 20 "$HAUL" send -k psk --haul-path="$HAUL" file "host:$PWD/dst" 2>out.err || rc=$?
+	[ "$rc" -eq 5 ]
+	grep -q 'authentication failed' out.err
+	rc=0
+	timeout 20 "$HAUL" send -k other --haul-path="$there" file "host:$PWD/dst" 2>out.err || rc=$?
+	[ "$rc" -eq 5 ]
+	rc=0
+	timeout 20 "$HAUL" send --haul-path="$there" file "host:$PWD/dst" 2>out.err || rc=$?
+	[ "$rc" -eq 5 ]
+	snapshot dst | diff before -
+	"$HAUL" send -k psk --haul-path="$there" --json=send.json file "host:$PWD/dst"
 	same_bytes file dst/file
+	[ "$(json_field send.json hello mode)" = key ]
+	HAUL_KEY_FILE=psk "$HAUL" recv --haul-path="$there" "host:$PWD/file" dst2
+	same_bytes file dst2/file
+	rc=0
+	timeout 20 "$HAUL" recv -k psk --haul-path="$HAUL" "host:$PWD/file" dst3 2>out.err || rc=$?
+	[ "$rc" -eq 5 ]
+	[ -z "$(ls -A dst3 2>/dev/null)" ]
+	not grep -qE "${secret:0:20}|--key| -k" ssh.args
 }
 
 @test "the other way round: a sender that waits, a receiver that dials with a wrong key or none" {

@@ -60,6 +60,31 @@ begin() {
 	done
 }
 
+@test "a version that needs no journal, or one that is there already: nothing unfinished of the old one stays" {
+	begin
+	cp whole src
+	interrupted src "$PIECE"
+	head -c 100000 other >src
+	start_recv dst
+	again 100000 src
+	stop "$RECV_PID" 143
+
+	cp whole src
+	interrupted src "$PIECE"
+	cp -p src dst/src # by other means
+	start_recv dst
+	again 0 src
+	stop "$RECV_PID" 143
+
+	# what the options leave alone is left alone
+	cp whole src
+	interrupted src "$PIECE"
+	cp -p src dst/src
+	start_recv dst
+	"$HAUL" send -q --ignore-existing src "$RECV_ADDR"
+	[ "$(recorded dst "$PIECE")" -eq "$RECORDED" ]
+}
+
 @test "a version that changes between its second reading and a kill: the third one is what counts" {
 	begin
 	cp whole src

@@ -80,6 +80,19 @@ rerun() {
 	clean dst
 }
 
+# What the proxy and the sockets still hold of it goes on arriving for seconds.
+@test "a sender that froze with much on its way: what still arrives is no sign of life" {
+	begin 1G --rate 3000000
+	kill -STOP "$TWIN"
+	# 75 would say that it lives
+	rerun new/f
+	[ "$(json_field again.json 'done' bytes)" -lt "$SIZE" ]
+	kill -CONT "$TWIN"
+	reap "$TWIN" 75
+	same_bytes new/f dst/f
+	clean dst
+}
+
 @test "a sender of an older version that was cut off comes back after the newer one has arrived: it changes nothing" {
 	begin 6M --cut-after 14000000 --down 3000
 	await json_has chaos.json cut
@@ -104,5 +117,22 @@ rerun() {
 	kill -CONT "$TWIN"
 	reap "$TWIN"
 	same_bytes old/f dst/f
+	clean dst
+}
+
+@test "the receiver's process of an older version is frozen and ended for a newer one: its sender, back, changes nothing" {
+	begin 6M
+	local session
+	session=$(pgrep -P "$RECV_PID")
+	kill -STOP "$session"
+	random_file new/f $((SIZE + 12345))
+	rerun new/f
+	await gone "$session"
+	touch -r dst/f stamp
+	# it was alive all the time, and hears that it has lost
+	reap "$TWIN" 75
+	one_line twin.err superseded
+	same_bytes new/f dst/f
+	[ ! dst/f -nt stamp ]
 	clean dst
 }

@@ -7,13 +7,9 @@
  * Held to: a name is refused exactly when a second reading of the rules says so; what is opened is the very
  * path that was named; what is shown holds nothing that a terminal obeys, and can be read back.
  */
-#include "fuzz.h"
+#include "scratch.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sodium.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "lib/beneath.h"
 #include "lib/escape.h"
@@ -41,20 +37,8 @@ static bool must_refuse(struct span s)
 
 /* ---- the directory ---- */
 
-static char top[64], inside[80];
+static char inside[64];
 static int root = -1;
-
-static void remove_tree(void)
-{
-	static const char *const all[] = {"in/a/b/f", "in/a/b/up", "in/a/b", "in/a/l",	"in/a/f",
-					  "in/a",     "in/f",	   "in/l",   "in/self", "in/p",
-					  "in",	      "out/f",	   "out/a",  "out"};
-	int at = open(top, O_PATH | O_DIRECTORY);
-	for (size_t i = 0; at >= 0 && i < sizeof all / sizeof *all; i++)
-		if (unlinkat(at, all[i], 0) < 0)
-			(void)unlinkat(at, all[i], AT_REMOVEDIR);
-	(void)rmdir(top);
-}
 
 static void make_tree(void)
 {
@@ -65,40 +49,33 @@ static void make_tree(void)
 					       {"../..", "in/a/b/up"},
 					       {"a", "in/self"},
 					       {"/proc/self/root", "in/p"}};
-	snprintf(top, sizeof top, "%s",
-		 access("/dev/shm", W_OK) ? "/tmp/names-XXXXXX" : "/dev/shm/names-XXXXXX");
-	CHECK(mkdtemp(top));
-	atexit(remove_tree);
-	int at = open(top, O_PATH | O_DIRECTORY);
+	int at = scratch_make();
 	for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
 		CHECK(mkdirat(at, dirs[i], 0700) == 0);
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-		CHECK(close(openat(at, files[i], O_CREAT | O_WRONLY, 0600)) == 0);
+		scratch_file(at, files[i], "", 0);
 	for (size_t i = 0; i < sizeof links / sizeof *links; i++)
 		CHECK(symlinkat(links[i][0], at, links[i][1]) == 0);
-	snprintf(inside, sizeof inside, "%s/in", top);
+	snprintf(inside, sizeof inside, "%s/in", scratch);
 	root = open(inside, O_PATH | O_DIRECTORY);
 	CHECK(root >= 0 && close(at) == 0);
 }
 
 /* Whatever is opened lies where its name says. */
-static void open_it(const char *path)
+static void open_it(const char *path, int flags)
 {
-	static const int flags[] = {O_PATH, O_RDONLY | O_NONBLOCK, O_PATH | O_DIRECTORY};
 	static char is[8192], should[8192];
 	char fd_path[32];
-	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
-		int fd = open_beneath(root, path, flags[i]);
-		if (fd < 0)
-			continue;
-		snprintf(fd_path, sizeof fd_path, "/proc/self/fd/%d", fd);
-		ssize_t n = readlink(fd_path, is, sizeof is - 1);
-		CHECK(n > 0);
-		is[n] = 0;
-		snprintf(should, sizeof should, "%s/%s", inside, path);
-		CHECK(strcmp(is, should) == 0);
-		close(fd);
-	}
+	int fd = open_beneath(root, path, flags);
+	if (fd < 0)
+		return;
+	snprintf(fd_path, sizeof fd_path, "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(fd_path, is, sizeof is - 1);
+	CHECK(n > 0);
+	is[n] = 0;
+	snprintf(should, sizeof should, "%s/%s", inside, path);
+	CHECK(strcmp(is, should) == 0);
+	close(fd);
 }
 
 static void name(struct span s)
@@ -112,7 +89,7 @@ static void name(struct span s)
 	if (!why) {
 		if (root < 0)
 			make_tree();
-		open_it(path);
+		open_it(path, s.n % 2 ? O_PATH : O_RDONLY | O_NONBLOCK);
 	}
 	free(path);
 }

@@ -1,12 +1,16 @@
 /*
- * What a user types: operands, addresses, sizes, rates, durations, ranges. Nothing crashes, and what is
- * refused leaves nothing to free (leaks are found). Input: which parser u8, then the text up to its first
- * NUL.
+ * What a user types: operands, addresses, sizes, rates, durations, ranges, rules, lists of names. Nothing
+ * crashes, and what is refused leaves nothing to free (leaks are found). Input: which parser u8 (a star:
+ * rules), then the text up to its first NUL.
  */
 #include "fuzz.h"
 
 #include "lib/units.h"
+#include "lib/beneath.h"
 #include "lib/endpoint.h"
+#include "lib/filter.h"
+#include "lib/glob.h"
+#include "lib/listing.h"
 #include "lib/operand.h"
 
 static void operand(const char *text)
@@ -49,6 +53,42 @@ static void units(const char *text)
 		CHECK(strlen(low) < sizeof low && strlen(high) < sizeof high);
 }
 
+/* Rules and names; the first line is a pattern for the others, too. */
+static void filters(const char *text)
+{
+	size_t len = strlen(text), first = strcspn(text, "\n");
+	const char *rest = text + first + (text[first] == '\n');
+	struct haul_err err = {0};
+	for (int dialect = GLOB_RSYNC; dialect <= GLOB_GIT; dialect++) {
+		struct glob *g = first <= GLOB_TEXT_MAX ? glob_new(dialect, text, first) : NULL;
+		for (const char *p = rest; g && *p; p += strcspn(p, "\n"), p += *p == '\n') {
+			bool file = glob_match(g, p, strcspn(p, "\n"), false);
+			CHECK(!file || glob_match(g, p, strcspn(p, "\n"), true));
+		}
+		glob_free(g);
+	}
+	struct filter *f = filter_new();
+	if (filter_add_text(f, text, len, false, "rules", &err) == HAUL_OK && *rest)
+		(void)filter_ask(f, rest, strlen(rest), true);
+	filter_free(f);
+	f = filter_new();
+	CHECK(filter_add_gitignore(f, text, len));
+	(void)filter_ask(f, text, len, false);
+	filter_free(f);
+	struct listing *list;
+	memset(&err, 0, sizeof err);
+	if (listing_new(strdup(text), len, false, "list", &list, &err) != HAUL_OK)
+		return;
+	for (size_t i = 0, end; i < listing_count(list); i = end) {
+		const char *name = listing_name(list, i);
+		end = listing_group(list, i, listing_count(list), 0);
+		CHECK(end > i && name[0] != '/' && (!*name || name[strlen(name) - 1] != '/'));
+		CHECK(!*name || listing_leads_up(name) || strlen(name) > 255 ||
+		      !root_name_refused(name, strlen(name)) || strncmp(name, ".haul", 5) == 0);
+	}
+	listing_free(list);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
 	static void (*const parsers[])(const char *) = {operand, endpoints, units};
@@ -58,7 +98,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	CHECK(text);
 	memcpy(text, p + 1, n - 1);
 	text[n - 1] = 0;
-	parsers[p[0] % (sizeof parsers / sizeof *parsers)](text);
+	if (p[0] == '*')
+		filters(text);
+	else
+		parsers[p[0] % (sizeof parsers / sizeof *parsers)](text);
 	free(text);
 	return 0;
 }

@@ -17,6 +17,9 @@ allowed() {
 	lib/destdir.o) echo 'open|mkdir|l?stat|faccessat' ;;      # DIR itself, as the user spelt it
 	lib/beneath.o) echo 'openat|syscall' ;;                   # openat2, and where there is none
 	lib/walk.o) echo 'open|openat|readlinkat|fstatat|unlinkat' ;; # the source; --remove-source-files
+	lib/walk_start.o) echo 'openat|fstatat' ;;                # where each source begins
+	lib/walk_list.o) echo 'fstatat' ;;                        # names of --files-from
+	lib/walk_ignore.o) echo 'openat' ;;                       # .gitignore
 	lib/operand.o) echo 'realpath' ;;                         # the name of `..`
 	lib/sink.o) echo 'open|stat' ;;                           # -o FILE that is a FIFO or a device
 	lib/listen.o) echo 'open|l?stat|rename|renameat2|unlink' ;;   # unix socket, port file
@@ -31,7 +34,7 @@ allowed() {
 	lib/landlock.o) echo 'openat|syscall' ;;                  # O_PATH, for rules; Landlock itself
 	lib/seccomp.o) echo 'syscall' ;;                          # seccomp
 	lib/command.o | lib/holder.o) echo 'syscall' ;;           # pidfd
-	cmd/*) echo 'open|fopen|rename|renameat2?|unlink|l?stat|realpath|mkdir' ;; # files named by options
+	cmd/*) echo 'open|fopen|access|rename|renameat2?|unlink|l?stat|realpath|mkdir' ;; # files named by options
 	*) echo 'none' ;;
 	esac
 }

@@ -89,6 +89,7 @@ static void print_reasons(void)
 	reason(REASON_SUPERSEDED, "a newer connection has taken over");
 	reason(REASON_GOAWAY, "this end is going down; dial again");
 	reason(REASON_UNCHANGED, "in an OUTCOME: every chunk was there already, nothing was written");
+	reason(REASON_ONE_ONLY, "in a VERDICT: one file or stream is taken here, and nothing else");
 	puts(".El");
 }
 

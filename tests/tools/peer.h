@@ -40,10 +40,11 @@ struct peer {
 	struct frame_welcome welcome;
 	struct handshake hs;
 	struct seal tx, rx;
-	uint64_t out, in; /* offsets of the next message */
-	uint64_t window;  /* granted beyond what came in */
-	uint64_t granted; /* to us */
-	bool mute;	  /* never acknowledges */
+	uint64_t out, in;		 /* offsets of the next message */
+	uint64_t offered, offered_files; /* for FINISH */
+	uint64_t window;		 /* granted beyond what came in */
+	uint64_t granted;		 /* to us */
+	bool mute;			 /* never acknowledges */
 	bool writing, ack_due, pong_due, fin_due, finned;
 	/* Called for every message that comes; may be NULL. */
 	void (*hear)(struct peer *p, const struct frame_head *head, struct span body);

@@ -39,9 +39,11 @@ enum {
 	R_HAVE_GAP,
 	R_HAVE_EMPTY,
 	R_NEED_UNASKED,
+	R_NEED_AGAIN,
 	R_NEED_UNTOLD,
 	R_BEGIN,
 	R_PINGS,
+	R_SOURCE,
 	R_FRAME,
 };
 
@@ -134,6 +136,8 @@ static void on_offer(struct peer *p, const struct script *s, struct span body)
 		have(p, file, 1, 1, 1);
 	if (how == R_HAVE_MANY)
 		have(p, file, 0, 1, 2000);
+	if (how == R_NEED_AGAIN)
+		have(p, file, 0, 1, 1);
 	if (how == R_HAVE_GAP)
 		have(p, file, 1, 1, 1);
 	if (how == R_HAVE_EMPTY)
@@ -160,6 +164,10 @@ static void on_end(struct peer *p, const struct script *s, struct span body)
 	struct frame_end e;
 	if (!frame_get_end(body, &e))
 		return;
+	if (s->number == R_NEED_AGAIN) { /* for as long as it goes */
+		PUT(p, need, NEED, e.file, 0);
+		return;
+	}
 	result(p, e.file, s->number == R_RESULT_14 ? 14 : 0);
 	if (s->number == R_RESULT_TWICE)
 		result(p, e.file, 0);
@@ -178,7 +186,7 @@ static void on_finish(struct peer *p, const struct script *s)
 /* What a script says as soon as it hears the first content. */
 static void interrupt(struct peer *p, const struct script *s)
 {
-	static const uint8_t blocked;
+	static const uint8_t blocked, source = 1;
 	struct frame_head odd = {.type = 0x7f, .cost = 1, .offset = p->out};
 	switch (s->number) {
 	case R_ACK_BEYOND:
@@ -221,6 +229,9 @@ static void interrupt(struct peer *p, const struct script *s)
 	case R_FRAME:
 		peer_record(p, &odd, NULL, 0);
 		break;
+	case R_SOURCE:
+		peer_control(p, F_PING, &source, 1);
+		break;
 	case R_PINGS:
 		for (int i = 0; i < 10000 && !p->closed; i++)
 			peer_control(p, F_PING, &blocked, 1);
@@ -239,6 +250,8 @@ static void receiver_hears(struct peer *p, const struct frame_head *head, struct
 	if (s->number == R_SILENT && p->heard[F_DATA])
 		p->mute = true;
 	if (p->mute || p->closed)
+		return;
+	if (s->number == R_SOURCE && p->heard[F_PACK] + p->heard[F_DATA]) /* no result ever, and an excuse */
 		return;
 	if (head->type == F_OFFER)
 		on_offer(p, s, body);
@@ -301,8 +314,10 @@ static const struct script receives[] = {
 	R("take-have-empty", 0, "", R_HAVE_EMPTY),
 	R("take-need-unasked", 0, "", R_NEED_UNASKED),
 	R("take-need-untold", 0, "", R_NEED_UNTOLD),
+	R("take-need-again", 0, "", R_NEED_AGAIN),
 	R("take-begin", 0, "", R_BEGIN),
 	R("take-pings", 0, "", R_PINGS),
+	R("take-excused", 0, "", R_SOURCE),
 	R("take-frame", 0, "", R_FRAME),
 	{0},
 };

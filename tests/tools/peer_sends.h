@@ -44,8 +44,11 @@ static void offer_n(struct peer *p, uint64_t first, const struct frame_entry *e,
 	static uint8_t b[256 << 10];
 	struct wr w = wr_init(b, sizeof b);
 	frame_put_offer(&w, &(struct frame_offer){first, (uint16_t)count, {NULL, 0}});
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		frame_put_entry(&w, &e[i]);
+		p->offered_files += e[i].type == FILE_ENTRY || e[i].type == STREAM_ENTRY;
+	}
+	p->offered += n;
 	peer_message(p, F_OFFER, 0, b, w.n);
 }
 
@@ -99,7 +102,7 @@ static bool wanted(struct peer *p, uint64_t id, const char *path, uint64_t size)
 static void finish(struct peer *p)
 {
 	PUT(p, flush, FLUSH);
-	PUT(p, finish, FINISH, 1, 1, 1);
+	PUT(p, finish, FINISH, p->offered_files, p->offered, 1);
 	if (peer_await(p, F_SUMMARY, 1))
 		p->fin_due = true;
 	peer_drain(p, ANSWER_MS);
@@ -795,6 +798,25 @@ static void send_begin(struct peer *p, const struct script *s)
 	peer_drain(p, 1000);
 }
 
+/* FINISH with a count that is not right: of files or of entries, too few or too many. */
+static void send_finish_count(struct peer *p, const struct script *s)
+{
+	begin(p);
+	offer(p, 0, entry(DIR_ENTRY, s->name, strlen(s->name), 0));
+	p->offered += s->number == 1 ? 1 : s->number == 2 ? UINT64_MAX : 0;
+	p->offered_files += s->number == 3 ? 1 : s->number == 4 ? UINT64_MAX : 0;
+	peer_await(p, F_WANT, 1);
+	finish(p);
+}
+
+static void send_finish_short(struct peer *p, const struct script *s)
+{
+	static const uint8_t body[25];
+	begin(p);
+	peer_message(p, F_FINISH, 0, body, s->n);
+	peer_drain(p, ANSWER_MS);
+}
+
 /* FINISH while a file is wanted and has not come. */
 static void send_early_finish(struct peer *p, const struct script *s)
 {
@@ -840,6 +862,28 @@ static void send_pings(struct peer *p, const struct script *s)
 	begin(p);
 	for (uint64_t i = 0; i < s->number && !p->closed; i++)
 		peer_control(p, F_PING, &blocked, 1);
+	peer_drain(p, ANSWER_MS);
+}
+
+/* One FLUSH after the other: movement, and nothing moves. */
+static void send_flushes(struct peer *p, const struct script *s)
+{
+	begin(p);
+	for (uint64_t i = 0; i < s->number && !p->closed; i++) {
+		PUT(p, flush, FLUSH);
+		if (i % 100 == 99)
+			peer_drain(p, 100);
+	}
+	peer_drain(p, ANSWER_MS);
+}
+
+/* The same five bytes, again and again. */
+static void send_same(struct peer *p, const struct script *s)
+{
+	begin(p);
+	if (wanted(p, 0, s->text, 5))
+		for (uint64_t i = 0; i < s->number && !p->closed; i++)
+			data(p, 0, 0, "hello", 5);
 	peer_drain(p, ANSWER_MS);
 }
 
@@ -1106,6 +1150,13 @@ static const struct script sends[] = {
 	S("hard-link-symlink", send_hard_link, "leaves", 6, 0),
 	S("hard-link-unannounced", send_hard_link, "there", 5, 1),
 	S("begin-tells", send_begin, "", 0, 6),
+	S("finish-counted", send_finish_count, "", 0, 0),
+	S("finish-more-entries", send_finish_count, "", 0, 1),
+	S("finish-fewer-entries", send_finish_count, "", 0, 2),
+	S("finish-more-files", send_finish_count, "", 0, 3),
+	S("finish-fewer-files", send_finish_count, "", 0, 4),
+	S("finish-short", send_finish_short, "", 23, 0),
+	S("finish-long", send_finish_short, "", 25, 0),
 	S("begin-chunk-1", send_begin, "", 0, 0),
 	S("begin-chunk-max", send_begin, "", 0, 1),
 	S("begin-chunk-0", send_begin, "", 0, 2),
@@ -1116,6 +1167,8 @@ static const struct script sends[] = {
 	S("flood-credit", send_over_credit, "", 0, 0),
 	S("flood-bombs", send_bombs, "", 0, 600),
 	S("flood-pings", send_pings, "", 0, 200000),
+	S("flood-flushes", send_flushes, "", 0, 1000),
+	S("same-data", send_same, "same", 0, 100),
 	S("flood-offers", send_offers, "", 0, 1000000),
 	S("flood-directories", send_offers, "", DIR_END_ENTRY, 20000),
 	S("flood-large", send_large_offers, "", LARGE, 3000),

@@ -40,7 +40,7 @@ static void hold(const struct journal_header *head, enum holding how, int ready)
 		raise(SIGSTOP);
 	for (;;)
 		if (how == HOLD_PROVES && sigwaitinfo(&usr1, NULL) == SIGUSR1)
-			holder_prove(root, p->journal);
+			holder_prove(root, p->journal, true);
 		else if (how != HOLD_PROVES)
 			pause();
 }

@@ -85,6 +85,7 @@ struct rig {
 	size_t events;
 	struct seen seen[FRAMES_MAX]; /* of the last collect */
 	size_t frames;
+	uint32_t peer_pings;
 };
 
 static struct rig rig;
@@ -270,7 +271,10 @@ static enum wire_rc peer_ack(struct rig *r, uint64_t written, uint64_t durable, 
 
 static enum wire_rc peer_ping(struct rig *r, uint8_t type, uint8_t blocked)
 {
-	channel_put_control(&r->peer, type, &blocked, 1);
+	uint8_t b[64];
+	struct wr w = wr_init(b, sizeof b);
+	frame_put_ping(&w, &(struct frame_ping){blocked, type == F_PING ? ++r->peer_pings : r->l.pings});
+	channel_put_control(&r->peer, type, b, w.n);
 	return deliver(r);
 }
 
@@ -365,7 +369,7 @@ static void a_gap_is_a_violation(void **state)
 	assert_true(link_received(&r->l) == 10);
 	stop(r);
 	r = start_up_default();
-	assert_failed(r, peer_message(r, UINT64_MAX, 5), WIRE_VIOLATION, "is missing");
+	assert_failed(r, peer_message(r, UINT64_MAX - 5, 5), WIRE_VIOLATION, "is missing");
 	stop(r);
 }
 
@@ -424,8 +428,8 @@ static void malformed_control(void **state)
 		uint8_t type;
 		size_t n;
 		const char *why;
-	} cases[] = {{F_ACK, 23, "ACK"},      {F_ACK, 25, "ACK"},     {F_PING, 0, "PING"},
-		     {F_PONG, 2, "PONG"},     {F_FIN, 15, "FIN"},     {F_FIN, 17, "FIN"},
+	} cases[] = {{F_ACK, 23, "ACK"},      {F_ACK, 25, "ACK"},     {F_PING, 4, "PING"},
+		     {F_PONG, 6, "PONG"},     {F_FIN, 15, "FIN"},     {F_FIN, 17, "FIN"},
 		     {F_CANCEL, 3, "CANCEL"}, {F_CANCEL, 5, "CANCEL"}};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		uint8_t zeros[32] = {0};
@@ -435,6 +439,36 @@ static void malformed_control(void **state)
 		assert_int_equal(r->events, 0);
 		stop(r);
 	}
+}
+
+/* A PONG names the PING it answers, so that one that has been on its way for long is known for what it is. */
+static void numbered_pings(void **state)
+{
+	(void)state;
+	struct rig *r = start_up_default();
+	r->l.ping_due = true;
+	collect(r);
+	r->l.ping_due = true;
+	collect(r);
+	assert_int_equal(r->l.pings, 2);
+	for (uint32_t number = 1; number <= 3; number++) {
+		uint8_t b[64];
+		struct wr w = wr_init(b, sizeof b);
+		frame_put_pong(&w, &(struct frame_pong){0, number});
+		channel_put_control(&r->peer, F_PONG, b, w.n);
+		if (number == 3) {
+			assert_failed(r, deliver(r), WIRE_VIOLATION, "PONG to a PING that was not sent");
+		} else {
+			assert_int_equal(deliver(r), WIRE_MORE);
+			assert_int_equal(r->l.answered, number);
+		}
+	}
+	stop(r);
+	r = start_up_default();
+	r->peer_pings = 41;
+	peer_ping(r, F_PING, 0);
+	assert_int_equal(r->l.pinged, 42);
+	stop(r);
 }
 
 /* ---- acks ---- */
@@ -1162,6 +1196,11 @@ static void a_slow_producer_owes_nothing(void **state)
 {
 	(void)state;
 	struct rig *r = start_short(1000);
+	/* who has no producer has no excuse */
+	link_owed(&r->l, true, r->now);
+	peer_ping(r, F_PING, 1);
+	assert_clock(r, LINK_CLOCK_IDLE, r->now + 5000);
+	r->l.cfg.peer_is_source = true;
 	link_owed(&r->l, true, r->now);
 	r->now += 4000;
 	peer_ping(r, F_PING, 1);
@@ -1466,6 +1505,7 @@ int main(void)
 		cmocka_unit_test(credit_of_the_peer),
 		cmocka_unit_test(too_many_messages),
 		cmocka_unit_test(malformed_control),
+		cmocka_unit_test(numbered_pings),
 		cmocka_unit_test(acks_release),
 		cmocka_unit_test(keeps_until_durable),
 		cmocka_unit_test(acks_that_cannot_be),

@@ -15,13 +15,26 @@
 #include "lib/entropy.h"
 #include "wire/handshake.h"
 
-#define DISGUISE      0x5a
-#define SCAN_BYTES    (1u << 20)
-#define MAPPING_BYTES (256u << 20) /* a larger one is a sanitizer's shadow */
-#define KEY_FROM      4u	   /* of the key: the ends of a secret key are changed by the arithmetic */
-#define KEY_PART      24u
-#define TEXT_FROM     16u /* of the text: all of it is random by then */
-#define TEXT_PART     32u
+#define DISGUISE   0x5a
+#define SCAN_BYTES (1u << 20)
+#define PAGE_BYTES 4096u
+#define KEY_FROM   4u /* of the key: the ends of a secret key are changed by the arithmetic */
+#define KEY_PART   24u
+#define TEXT_FROM  16u /* of the text: all of it is random by then */
+#define TEXT_PART  32u
+
+/* What /proc says of memory that is locked. The sanitizers make mlock do nothing; then only core files count. */
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer) ||     \
+	__has_feature(thread_sanitizer)
+#define LOCKED	      " dd"
+#define MAPPING_BYTES (16u << 20) /* a larger one is a shadow */
+#else
+#define LOCKED	      " lo"
+#define MAPPING_BYTES (256u << 20)
+#endif
 
 struct secret {
 	uint8_t key[KEY_PART], text[TEXT_PART]; /* disguised */
@@ -70,29 +83,49 @@ struct found {
 static size_t count_in(const uint8_t *p, size_t n, const uint8_t *disguised, size_t len)
 {
 	size_t count = 0;
-	for (size_t i = 0; i + len <= n; i++) {
-		size_t k = 0;
-		while (k < len && (p[i + k] ^ DISGUISE) == disguised[k])
+	const uint8_t *end = p + n;
+	while ((p = memchr(p, disguised[0] ^ DISGUISE, (size_t)(end - p))) && (size_t)(end - p) >= len) {
+		size_t k = 1;
+		while (k < len && (p[k] ^ DISGUISE) == disguised[k])
 			k++;
 		count += k == len;
+		p++;
 	}
 	return count;
+}
+
+/* Is anything there that was ever touched? */
+static bool resident(unsigned long at, size_t n)
+{
+	unsigned char page[SCAN_BYTES / PAGE_BYTES] = {0};
+	if (mincore((void *)at, n, page) != 0)
+		return true;
+	for (size_t i = 0; i < (n + PAGE_BYTES - 1) / PAGE_BYTES; i++)
+		if (page[i] & 1)
+			return true;
+	return false;
+}
+
+/* Patterns that begin in the first `own` of n bytes. */
+static size_t count_of(const uint8_t *p, size_t n, size_t own, const uint8_t *disguised, size_t len)
+{
+	size_t until = own + len - 1;
+	return count_in(p, n < until ? n : until, disguised, len);
 }
 
 static void look_into(unsigned long from, unsigned long to, bool locked, const struct secret *s, uint8_t *buf,
 		      struct found *f)
 {
-	/* pieces overlap by less than a pattern */
-	for (unsigned long at = from; at < to; at += SCAN_BYTES - TEXT_PART) {
+	const size_t step = SCAN_BYTES - PAGE_BYTES; /* the last page is the next piece's, too */
+	for (unsigned long at = from; at < to; at += step) {
 		size_t n = to - at < SCAN_BYTES ? to - at : SCAN_BYTES;
 		struct iovec here = {buf, n}, there = {(void *)at, n};
-		if (process_vm_readv(getpid(), &here, 1, &there, 1, 0) != (ssize_t)n)
+		if (!resident(at, n) || process_vm_readv(getpid(), &here, 1, &there, 1, 0) != (ssize_t)n)
 			continue;
-		bool last = n < SCAN_BYTES;
-		size_t keys = count_in(buf, last ? n : n - TEXT_PART + KEY_PART - 1, s->key, sizeof s->key);
+		size_t keys = count_of(buf, n, step, s->key, sizeof s->key);
 		f->keys += keys;
 		f->keys_open += locked ? 0 : keys;
-		f->texts += count_in(buf, last ? n : n - 1, s->text, sizeof s->text);
+		f->texts += count_of(buf, n, step, s->text, sizeof s->text);
 	}
 }
 
@@ -114,7 +147,7 @@ static struct found look(const struct secret *s)
 			writable = mode[1] == 'w';
 		} else if (strncmp(line, "VmFlags:", 8) == 0 && writable &&
 			   now_to - now_from <= MAPPING_BYTES && now_from != (unsigned long)buf) {
-			bool locked = strstr(line, " lo") && strstr(line, " dd");
+			bool locked = strstr(line, LOCKED) && strstr(line, " dd");
 			look_into(now_from, now_to, locked, s, buf, &f);
 		}
 	}

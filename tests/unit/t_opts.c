@@ -123,6 +123,56 @@ static void flags(void **state)
 	SEND_REFUSES("--size-only", "contradicts", "--size-only", "-c");
 }
 
+static void rules_in_order(void **state)
+{
+	static const struct rule_given want[] = {
+		{OPTION_exclude, "e1"},
+		{OPTION_include, "i1"},
+		{OPTION_exclude_from, "f"},
+		{OPTION_include, "i2"},
+		{OPTION_exclude, "-not an option"},
+	};
+	(void)state;
+	setenv("HAUL_OPTIONS", "--exclude=e1", 1);
+	SENDS("--include=i1", "--exclude-from", "f", "-x", "--include", "i2", "-0",
+	      "--exclude=-not an option");
+	assert_int_equal(o.rule_count, 5);
+	for (size_t i = 0; i < 5; i++) {
+		assert_int_equal(o.rules[i].id, want[i].id);
+		assert_string_equal(o.rules[i].value, want[i].value);
+	}
+	assert_true(o.cfg.one_file_system && o.cfg.from0);
+	assert_null(o.cfg.filter); /* files are read later */
+	SEND_REFUSES("--exclude", "empty", "--exclude=");
+	unsetenv("HAUL_OPTIONS");
+}
+
+static void lists(void **state)
+{
+	(void)state;
+	assert_int_equal(SEND("--files-from=l", "host:1"), HAUL_OK);
+	assert_int_equal(o.source_count, 1);
+	assert_string_equal(o.operands[0], ".");
+	assert_string_equal(o.peer, "host:1");
+	assert_int_equal(SEND("--files-from=l", "--listen=:1"), HAUL_OK);
+	assert_string_equal(o.operands[0], ".");
+	SENDS("--files-from=l");
+	assert_string_equal(o.operands[0], "src");
+	SEND_REFUSES("--files-from", "one SRC at most", "--files-from=l", "src");
+	refused(SEND("--files-from=l", "-", "host:1"), "--files-from", "standard input");
+	refused(SEND("--files-from=l", "--from-cmd=c", "host:1"), "--files-from", "--from-cmd");
+}
+
+static void bounds_of_size(void **state)
+{
+	(void)state;
+	SENDS("--max-size=0");
+	assert_int_equal(o.cfg.max_size, 0);
+	SENDS("--max-size=1k", "--min-size=1k");
+	assert_int_equal(o.cfg.min_size, 1024);
+	SEND_REFUSES("--min-size", "larger than --max-size", "--max-size=1k", "--min-size=1025");
+}
+
 static void sizes(void **state)
 {
 	static const struct {
@@ -353,7 +403,9 @@ static void overload(void **state)
 static void strings(void **state)
 {
 	(void)state;
-	SENDS("-C", "/d", "--name=n", "-erush -p 1", "--haul-path=/h", "--log-file=l", "--metrics=m");
+	assert_int_equal(SEND("-C", "/d", "--name=n", "-erush -p 1", "--haul-path=/h", "--log-file=l",
+			      "--metrics=m", "-", "host:1"),
+			 HAUL_OK);
 	assert_string_equal(o.cfg.chdir_to, "/d");
 	assert_string_equal(o.cfg.name, "n");
 	assert_string_equal(o.cfg.rsh, "rush -p 1");
@@ -377,12 +429,63 @@ static void strings(void **state)
 	refused(SEND("src", "h:1", "-C"), "-C", "needs a value: DIR");
 }
 
+static void cron(void **state)
+{
+	(void)state;
+	SENDS("--cron");
+	assert_true(o.cfg.cron && o.cfg.quiet);
+	assert_string_equal(o.cfg.lock_file, "");
+	assert_int_equal(o.cfg.reconnect_ms, 3600000);
+	assert_int_equal(o.cfg.deadline_ms, 6 * 3600000);
+	SENDS("--lock=/l", "--reconnect=5s", "--deadline=inf", "--cron", "--lock-wait=1m");
+	assert_string_equal(o.cfg.lock_file, "/l");
+	assert_int_equal(o.cfg.reconnect_ms, 5000);
+	assert_true(o.cfg.deadline_ms == DURATION_INF);
+	assert_int_equal(o.cfg.lock_wait_ms, 60000);
+	setenv("HAUL_OPTIONS", "--reconnect=7s --deadline=8s", 1);
+	SENDS("--cron", "--deadline=9s");
+	assert_int_equal(o.cfg.reconnect_ms, 7000);
+	assert_int_equal(o.cfg.deadline_ms, 9000);
+	setenv("HAUL_OPTIONS", "--cron", 1);
+	SENDS("--reconnect=2m");
+	assert_true(o.cfg.cron);
+	assert_int_equal(o.cfg.reconnect_ms, 120000);
+	RECVS("--once");
+	assert_false(o.cfg.cron || o.cfg.quiet);
+	clean_environment(NULL);
+	SENDS("-v");
+	assert_false(o.cfg.cron || o.cfg.quiet);
+	assert_null(o.cfg.lock_file);
+	refused(SEND("--cron", "--listen=unix:/s", "src"), "--cron", "with --listen");
+	RECV_REFUSES("--cron", "an option of haul send", "--cron");
+}
+
+static void networks(void **state)
+{
+	(void)state;
+	RECVS("--once");
+	assert_int_equal(o.cfg.only_from.count, 0);
+	RECVS("--recv-only-from=192.0.2.0/24,::1");
+	assert_int_equal(o.cfg.only_from.count, 2);
+	RECVS("--recv-only-from=192.0.2.0/24,::1", "--recv-only-from=10.0.0.1");
+	assert_int_equal(o.cfg.only_from.count, 1);
+	RECV_REFUSES("--recv-only-from", "10.0.0.1/8 has bits set", "--recv-only-from=::1,10.0.0.1/8");
+	refused(RECV("--recv-only-from=::1", "host:1", "dir"), "--recv-only-from", "is for listening");
+	SEND_REFUSES("--recv-only-from", "an option of haul recv", "--recv-only-from=::1");
+}
+
 static void unknown_options(void **state)
 {
 	(void)state;
 	SEND_REFUSES("--widnow=1", "did you mean --window?", "--widnow=1");
 	SEND_REFUSES("--comp", "did you mean --compress?", "--comp");
 	SEND_REFUSES("--bw-limit", "did you mean --bwlimit?", "--bw-limit");
+	SEND_REFUSES("--moon", "no such option", "--moon");
+	assert_null(strstr(err.why, "did you mean"));
+	SEND_REFUSES("--jsno", "did you mean --json?", "--jsno");
+	SEND_REFUSES("-Y", "no such option", "-Y");
+	assert_string_equal(err.why, "no such option");
+	SEND_REFUSES("-vY", "no such option: -Y", "-vY");
 	SEND_REFUSES("--zzzzzzzz", "no such option", "--zzzzzzzz");
 	assert_null(strstr(err.why, "did you mean"));
 	SEND_REFUSES("-nQ", "no such option: -Q", "-nQ");
@@ -427,6 +530,8 @@ static void send_operands(void **state)
 	refused(SEND("", "host:1"), "", "empty string");
 	refused(SEND("--name=x", "a", "b", "host:1"), "--name", "2 SRCs");
 	refused(SEND("--size=1", "a", "b", "host:1"), "--size", "2 SRCs");
+	SEND_REFUSES("--name", "is for a stream", "--name=x");
+	SEND_REFUSES("--size", "is for a stream", "--size=1");
 	refused(SEND("--port-file=p", "a", "host:1"), "--port-file", "host:1 is dialled");
 }
 
@@ -477,13 +582,13 @@ static void recv_operands(void **state)
 static void environment(void **state)
 {
 	(void)state;
-	setenv("HAUL_OPTIONS", " --window=2M  -vq --name 'a b' --rsh=\"x \\\"y\\\" \\z\" -C c\\ d ", 1);
+	setenv("HAUL_OPTIONS", " --window=2M  -vq --log-file 'a b' --rsh=\"x \\\"y\\\" \\z\" -C c\\ d ", 1);
 	setenv("HAUL_RSH", "env-rsh", 1);
 	SENDS("--window=3M", "-v");
 	assert_int_equal(o.cfg.window, 3 << 20);
 	assert_true(o.cfg.window_set && o.cfg.quiet);
 	assert_int_equal(o.cfg.verbose, 2);
-	assert_string_equal(o.cfg.name, "a b");
+	assert_string_equal(o.cfg.log_file, "a b");
 	assert_string_equal(o.cfg.rsh, "x \"y\" \\z");
 	assert_string_equal(o.cfg.chdir_to, "c d");
 	RECVS("--once"); /* options of send are passed over, with their values */
@@ -612,6 +717,9 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, clean_environment, release)
 		TEST(defaults),
 		TEST(flags),
+		TEST(rules_in_order),
+		TEST(lists),
+		TEST(bounds_of_size),
 		TEST(sizes),
 		TEST(size_options),
 		TEST(durations),
@@ -621,6 +729,8 @@ int main(void)
 		TEST(compression),
 		TEST(overload),
 		TEST(strings),
+		TEST(cron),
+		TEST(networks),
 		TEST(unknown_options),
 		TEST(send_operands),
 		TEST(recv_operands),

@@ -532,7 +532,7 @@ static void frozen_holder_is_killed(void **state)
 	make_partial();
 	pid_t pid = start_holder(&head, HOLD_STOPPED);
 	struct partial *p = open_it();
-	assert_int_equal(bury(pid), SIGKILL);
+	assert_int_equal(bury(pid), HOLDER_END_SIGNAL);
 	assert_int_equal(had(), 0x17);
 	partial_close(root, p, false);
 }
@@ -542,7 +542,7 @@ static void silent_holder_is_killed(void **state)
 	(void)state;
 	pid_t pid = start_holder(&head, HOLD_IDLE);
 	partial_close(root, open_it(), false);
-	assert_int_equal(bury(pid), SIGKILL);
+	assert_int_equal(bury(pid), HOLDER_END_SIGNAL);
 }
 
 /* A claim outlives its process, and then its number is given to another. */

@@ -19,7 +19,7 @@ static struct codec_ctx *codec;
 static struct walk *walk_over(const char *source)
 {
 	static const char *sources[1];
-	static const struct haul_config config = {0};
+	static const struct haul_config config = {.max_size = SIZE_UNSET};
 	struct haul_err err = {0};
 	struct walk *w;
 	sources[0] = source;
@@ -331,6 +331,25 @@ static int finish(void **state)
 	return leave_scratch(state);
 }
 
+/* Once for each chunk that the receiver said it has, and no more: its bytes cost reading and sending. */
+static void needed_once(void **state)
+{
+	(void)state;
+	static const uint8_t digests[3][DIGEST_BYTES];
+	put_file("f", "0123456789", 10);
+	struct source_file *f = file_of("f");
+	assert_false(source_file_need(f, 4, 0));
+	assert_true(source_file_have(f, 4, 0, digests[0], 3));
+	assert_false(source_file_need(f, 4, 3));
+	for (uint64_t i = 0; i < 3; i++) {
+		assert_true(source_file_need(f, 4, i));
+		assert_false(source_file_need(f, 4, i));
+	}
+	f->need_count = 0; /* they are on their way */
+	assert_false(source_file_need(f, 4, 1));
+	file_done(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,6 +358,7 @@ int main(void)
 		cmocka_unit_test(what_changes_is_never_whole),
 		cmocka_unit_test(packs),
 		cmocka_unit_test(offers),
+		cmocka_unit_test(needed_once),
 		cmocka_unit_test(nothing_to_read),
 	};
 	return cmocka_run_group_tests(tests, begin, finish);

@@ -72,7 +72,7 @@ static int teardown(void **state)
 static struct walk *walk_of(const char *const *sources, size_t count, enum links_mode links,
 			    const char *chdir_to)
 {
-	struct haul_config cfg = {.links = links, .chdir_to = chdir_to};
+	struct haul_config cfg = {.links = links, .chdir_to = chdir_to, .max_size = SIZE_UNSET};
 	struct haul_err err = {0};
 	struct walk *w = NULL;
 	return walk_new(&cfg, sources, count, &w, &err) == HAUL_OK ? w : NULL;
