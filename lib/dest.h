@@ -19,6 +19,7 @@
 #include "lib/config.h"
 #include "lib/digest.h"
 #include "lib/leftovers.h"
+#include "lib/metaset.h"
 #include "lib/partial.h"
 #include "lib/root.h"
 #include "lib/sweep.h"
@@ -47,6 +48,7 @@ struct dest_file {
 	bool stream, sparse;
 	char *path; /* one allocation with this struct */
 	size_t path_len;
+	struct span meta; /* its META groups, checked; in the same allocation */
 
 	enum dest_state state; /* under the table's lock */
 
@@ -118,6 +120,8 @@ struct dest {
 	bool abandon_streams; /* the session is over: nobody can go on with its stream */
 	/* something was made or changed, or found as a run that died may have left it */
 	atomic_bool unsynced;
+
+	struct metaset meta; /* owners and attributes: what is set, and what could not be */
 
 	uint64_t dirs_failed; /* whose mode or times could not be set */
 	int dirs_fd; /* temporary record of directories whose mode and time are set at the end; -1 none */

@@ -7,7 +7,14 @@
 
 #include "lib/dest.h"
 
-enum plan_action { PLAN_SKIP = 0, PLAN_SEND = 1, PLAN_FAILED = 2, PLAN_DONE = 3, PLAN_COMPARE = 4 };
+enum plan_action {
+	PLAN_SKIP = 0,
+	PLAN_SEND = 1,
+	PLAN_FAILED = 2,
+	PLAN_DONE = 3,
+	PLAN_COMPARE = 4,
+	PLAN_ALONE = 5
+};
 
 /* flags of BEGIN */
 #define PLAN_DRY_RUN	   1u

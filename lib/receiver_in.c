@@ -18,7 +18,8 @@ static enum haul_rc on_begin(struct receiver *r, struct span body)
 {
 	struct frame_begin b;
 	if (!frame_get_begin(body, &b) || b.chunk < CHUNK_MIN_BYTES || b.chunk > CHUNK_MAX_BYTES ||
-	    (b.kind != KIND_TREE && b.kind != KIND_STREAM) || b.compare > 2)
+	    (b.kind != KIND_TREE && b.kind != KIND_STREAM) || b.compare > 2 || b.tells & ~TELLS_KNOWN ||
+	    (b.tells >> 8 & ~b.tells) != 0)
 		return receiver_violation(r, "malformed BEGIN", body.n);
 	if (r->set.dry_run && !(b.flags & PLAN_DRY_RUN))
 		return receiver_violation(r, "BEGIN of another run than ATTACH announced", b.flags);
@@ -30,6 +31,7 @@ static enum haul_rc on_begin(struct receiver *r, struct span body)
 	r->dest.chunk = b.chunk;
 	r->dest.compare = b.compare;
 	r->dest.flags = b.flags;
+	r->dest.meta.tells = b.tells;
 	return HAUL_OK;
 }
 
