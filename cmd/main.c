@@ -22,13 +22,15 @@
  *   keys keytext keyfile peers   keys: held, as text, in files nobody else may change; who is let in
  *   units        numbers as the user writes them
  *   engine engine_conn engine_io the wire thread: one poll loop; making and losing connections; their bytes
- *   sender sender_offer sender_jobs sender_in sender_stream   one role: scan and offer; read and send; answers; a pipe
+ *   sender sender_offer sender_jobs sender_in sender_links sender_stream   one role: scan and offer; read and send; answers; a pipe
  *   sender_delete receiver_delete    --delete at either end: guard, removal
  *   receiver receiver_in receiver_jobs receiver_commit    the other: what comes; work; results
  *   engine_impl sender_impl receiver_impl serve_impl    what the files of each share
  *   serve serve_sessions serve_single    the listener; its sessions; one connection that is there already
  *   strangers handoff            who has not said who he is; passing him on
  *   gate cidr    who may connect at all, by address; networks
+ *   hardlinks            files with several names
+ *   meta metaset idmap   owners, attributes, access control lists: told and checked; set; names of users
  *   scan source stream_in        sending stages: walk, read and pack, standard input or a producer
  *   plan dest dest_work dest_impl commit sink    receiving: compare; verify, write; sync, rename; a consumer
  *   pool blocks          ordered stages of workers; memory for chunks

@@ -17,6 +17,8 @@ enum option_kind {
 	OPT_GROUP, /* a heading in the table, not an option */
 	OPT_FLAG,
 	OPT_NOOP,
+	OPT_ARCHIVE,
+	OPT_REQUIRE,
 	OPT_MORE, /* counts how often it is given */
 	OPT_HELP,
 	OPT_STDIO,

@@ -27,6 +27,26 @@ static enum haul_rc set_flag(struct parse *p, const struct option_row *row, cons
 	return HAUL_OK;
 }
 
+static enum haul_rc set_require(struct parse *p, const struct option_row *row, const char *value)
+{
+	(void)value;
+	static const enum keep_mode require = KEEP_REQUIRE;
+	memcpy(destination(p, row), &require, sizeof require);
+	return HAUL_OK;
+}
+
+/* What was asked for by itself stays as it was asked for. */
+static enum haul_rc set_archive(struct parse *p, const struct option_row *row, const char *value)
+{
+	struct haul_config *cfg = &p->o->cfg;
+	enum keep_mode *const kept[] = {&cfg->owner, &cfg->xattrs, &cfg->acls};
+	(void)row, (void)value;
+	cfg->hard_links = true;
+	for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
+		*kept[i] = *kept[i] == KEEP_OFF ? KEEP_TRY : *kept[i];
+	return HAUL_OK;
+}
+
 static enum haul_rc set_nothing(struct parse *p, const struct option_row *row, const char *value)
 {
 	(void)p, (void)row, (void)value;
@@ -258,6 +278,8 @@ static const struct {
 	[OPT_GROUP] = {ARG_NONE, set_nothing},
 	[OPT_FLAG] = {ARG_NONE, set_flag},
 	[OPT_NOOP] = {ARG_NONE, set_nothing},
+	[OPT_ARCHIVE] = {ARG_NONE, set_archive},
+	[OPT_REQUIRE] = {ARG_NONE, set_require},
 	[OPT_MORE] = {ARG_NONE, set_more},
 	[OPT_HELP] = {ARG_NONE, set_help},
 	[OPT_STDIO] = {ARG_NONE, set_stdio},

@@ -21,6 +21,10 @@ _haul()
 	--chunk | --chunk=)
 		return
 		;;
+	--owner | --owner=)
+		mapfile -t COMPREPLY < <(compgen -W 'off try require' -- "$cur")
+		return
+		;;
 	--links | --links=)
 		mapfile -t COMPREPLY < <(compgen -W 'keep follow skip' -- "$cur")
 		return
@@ -185,7 +189,7 @@ _haul()
 	esac
 	case ${COMP_WORDS[1]} in
 	send)
-		opts='-z --compress= --chunk= -n --dry-run -a --archive -r --recursive --partial --links= -C --directory= --exclude= --include= --exclude-from= --files-from= -0 --from0 --gitignore --max-size= --min-size= -x --one-file-system -u --update --ignore-existing --existing -c --checksum --size-only -W --whole-file --name= --size= --from-cmd= --remove-source-files --delete --max-delete= --vanished= --deadline= --cron --lock --lock-wait= -k --key= --key-fd= --code --code-fd= --identity= --peer= --insecure --listen= --port-file= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
+		opts='-z --compress= --chunk= -n --dry-run -a --archive --owner= --numeric-ids -H --hard-links -X --xattrs -A --acls -r --recursive --partial --links= -C --directory= --exclude= --include= --exclude-from= --files-from= -0 --from0 --gitignore --max-size= --min-size= -x --one-file-system -u --update --ignore-existing --existing -c --checksum --size-only -W --whole-file --name= --size= --from-cmd= --remove-source-files --delete --max-delete= --vanished= --deadline= --cron --lock --lock-wait= -k --key= --key-fd= --code --code-fd= --identity= --peer= --insecure --listen= --port-file= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'
 		;;
 	recv)
 		opts='-o --output= --to-cmd= --overwrite= --sync= --quota= --recv-only-from= --once --max-sessions= --overload= -k --key= --key-fd= --code --code-fd= --identity= --peer= --peers= --insecure --listen= --stdio --port-file= -e --rsh= --haul-path= --window= --ring= --idle= --credit-wait= --reconnect= --connect= --retry-delay= --grace= --bwlimit= --sandbox= --no-sandbox --user= --jobs= -q --quiet -v --verbose -P --progress --json --log-file= --metrics= --stats -h --help'

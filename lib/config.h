@@ -21,6 +21,7 @@ enum links_mode { LINKS_KEEP, LINKS_FOLLOW, LINKS_SKIP };
 enum overwrite_mode { OVERWRITE_YES, OVERWRITE_NO, OVERWRITE_BACKUP };
 enum vanished_mode { VANISHED_WARN, VANISHED_ERROR, VANISHED_IGNORE };
 enum overload_mode { OVERLOAD_REJECT, OVERLOAD_QUEUE };
+enum keep_mode { KEEP_OFF, KEEP_TRY, KEEP_REQUIRE };
 enum sandbox_mode { SANDBOX_OFF, SANDBOX_AUTO, SANDBOX_REQUIRE };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_TTY, PROGRESS_PLAIN, PROGRESS_OFF };
 
@@ -53,6 +54,8 @@ struct haul_config {
 	bool dry_run;
 	enum links_mode links;
 	enum vanished_mode vanished;
+	enum keep_mode owner, xattrs, acls; /* what is kept besides mode and times */
+	bool numeric_ids, hard_links;
 	bool checksum, size_only, whole_file, update, ignore_existing, existing;
 	const char *name;     /* of a stream */
 	uint64_t stream_size; /* expected size of a stream, SIZE_UNSET if not given */

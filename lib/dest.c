@@ -148,6 +148,7 @@ void dest_file_free(struct dest *d, struct dest_file *f)
 		close(f->base_fd);
 	atomic_fetch_sub(&d->held, f->held);
 	atomic_fetch_sub(&d->maps, f->map.count);
+	atomic_fetch_sub(&d->meta.held, f->meta.n);
 	chunk_map_free(&f->map);
 	pthread_mutex_destroy(&f->mu);
 	free(f);
@@ -271,9 +272,12 @@ void dest_file_done(struct dest *d, struct dest_file *f)
 	pthread_mutex_unlock(&f->mu);
 }
 
-int dest_set_meta(const struct dest *d, const struct dest_file *f, int fd)
+int dest_set_meta(struct dest *d, const struct dest_file *f, int fd)
 {
 	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {f->mtime_s, f->mtime_ns}};
+	int rc = metaset_apply(&d->meta, fd, f->meta);
+	if (rc < 0)
+		return rc;
 	/* set-id bits are not the sender's to give */
 	if (fchmod(fd, f->stream ? 0666 & ~d->umask : f->mode & 0777) < 0)
 		return -errno;

@@ -20,6 +20,7 @@
 #include "lib/digest.h"
 #include "lib/kept.h"
 #include "lib/leftovers.h"
+#include "lib/metaset.h"
 #include "lib/partial.h"
 #include "lib/root.h"
 #include "lib/sweep.h"
@@ -48,6 +49,7 @@ struct dest_file {
 	bool stream, sparse;
 	char *path; /* one allocation with this struct */
 	size_t path_len;
+	struct span meta; /* its META groups, checked; in the same allocation */
 
 	enum dest_state state; /* under the table's lock */
 
@@ -120,7 +122,8 @@ struct dest {
 	/* something was made or changed, or found as a run that died may have left it */
 	atomic_bool unsynced;
 
-	struct kept kept; /* --delete: what was offered */
+	struct kept kept;    /* --delete: what was offered */
+	struct metaset meta; /* owners and attributes: what is set, and what could not be */
 
 	uint64_t dirs_failed; /* whose mode or times could not be set */
 	int dirs_fd; /* temporary record of directories whose mode and time are set at the end; -1 none */

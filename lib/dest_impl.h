@@ -16,7 +16,7 @@ int dest_open_temp(struct dest *d, struct dest_file *f);
  * with dest_file_done: it stays open if there are descriptors to spare. */
 int dest_file_fd(struct dest *d, struct dest_file *f);
 void dest_file_done(struct dest *d, struct dest_file *f);
-int dest_set_meta(const struct dest *d, const struct dest_file *f, int fd);
+int dest_set_meta(struct dest *d, const struct dest_file *f, int fd);
 int dest_give_name(struct dest *d, struct dest_file *f);
 /* No temporary file is wanted any more. */
 void dest_tidy(struct dest *d);

@@ -33,16 +33,23 @@ static struct frame_verdict say_errno(int rc)
 
 /* ---- files ---- */
 
-/* Only the mode differs: no reason to send the content again. */
-static int mend_mode(struct dest *d, const char *path, const struct stat *st, uint32_t mode)
+/* Only mode, owner or attributes differ: no reason to send the content again. Whose it is stays as it is where
+ * nothing may be replaced. */
+static int mend(struct dest *d, const char *path, const struct stat *st, const struct frame_entry *e)
 {
-	if ((st->st_mode & 0777) == (mode & 0777))
+	bool mode = (st->st_mode & 0777) != (e->mode & 0777);
+	bool meta = d->cfg->overwrite != OVERWRITE_NO && metaset_differs(&d->meta, st, e->meta);
+	if (!mode && !meta)
 		return 0;
 	struct stat now;
 	int fd = root_open_file(d->root, path, &now);
 	if (fd < 0)
 		return fd;
-	int rc = fchmod(fd, mode & 0777) < 0 ? -errno : 0;
+	int rc = meta ? metaset_apply(&d->meta, fd, e->meta) : 0;
+	/* an access control list that came or went has changed the mode, too */
+	if (rc == 0 && (fstat(fd, &now) < 0 ||
+			((now.st_mode & 0777) != (e->mode & 0777) && fchmod(fd, e->mode & 0777) < 0)))
+		rc = -errno;
 	close(fd);
 	return rc;
 }
@@ -77,7 +84,7 @@ static struct frame_verdict plan_file(struct dest *d, const char *path, const st
 		return say(PLAN_SKIP);
 	if (S_ISREG(st.st_mode)) {
 		if (looks_unchanged(d, e, &st)) {
-			rc = d->flags & BEGIN_DRY_RUN ? 0 : mend_mode(d, path, &st, e->mode);
+			rc = d->flags & BEGIN_DRY_RUN ? 0 : mend(d, path, &st, e);
 			return rc < 0 ? say_errno(rc) : say(PLAN_SKIP);
 		}
 		if ((d->flags & BEGIN_SKIP_NEWER) && is_newer(e, &st))
@@ -88,15 +95,19 @@ static struct frame_verdict plan_file(struct dest *d, const char *path, const st
 
 /* ---- directories ---- */
 
-/* Remembers a directory for the end: mode u32, seconds i64, nanoseconds u32, length u16, path. */
+#define DIR_RECORD_BYTES (32u + PATH_MAX_BYTES + META_MAX_BYTES)
+
+/* Remembers a directory for the end: mode u32, seconds i64, nanoseconds u32; with their lengths u16 path, META
+ * groups. */
 static int remember_dir(struct dest *d, const char *path, const struct frame_entry *e)
 {
-	uint8_t b[32 + PATH_MAX_BYTES];
+	uint8_t b[DIR_RECORD_BYTES];
 	struct wr w = wr_init(b, sizeof b);
 	wr_uint(&w, e->mode, 4);
 	wr_uint(&w, (uint64_t)e->mtime_s, 8);
 	wr_uint(&w, e->mtime_ns, 4);
 	wr_str(&w, (struct span){(const uint8_t *)path, strlen(path)});
+	wr_str(&w, e->meta);
 	int rc = 0;
 	pthread_mutex_lock(&d->dirs_mu);
 	if (d->dirs_fd < 0) {
@@ -113,9 +124,24 @@ static int remember_dir(struct dest *d, const char *path, const struct frame_ent
 	return rc;
 }
 
+/* Owner and attributes, then mode and times, which the others change. */
+static int apply_dir(struct dest *d, const char *path, struct span meta, uint32_t mode, int64_t mtime_s,
+		     uint32_t mtime_ns)
+{
+	if (d->meta.tells) {
+		int fd = root_open_dir(d->root, path);
+		int rc = fd < 0 ? fd : metaset_apply(&d->meta, fd, meta);
+		if (fd >= 0)
+			close(fd);
+		if (rc < 0)
+			return rc;
+	}
+	return root_dir_meta(d->root, path, mode, mtime_s, mtime_ns);
+}
+
 int plan_apply_dirs(struct dest *d)
 {
-	uint8_t b[32 + PATH_MAX_BYTES];
+	uint8_t b[DIR_RECORD_BYTES];
 	uint64_t at = 0;
 	int worst = 0;
 	for (;;) {
@@ -126,15 +152,15 @@ int plan_apply_dirs(struct dest *d)
 		uint32_t mode = rd_u32(&r);
 		int64_t mtime_s = (int64_t)rd_u64(&r);
 		uint32_t mtime_ns = rd_u32(&r);
-		struct span s = rd_str(&r);
+		struct span s = rd_str(&r), meta = rd_str(&r);
 		if (r.bad)
 			return -EIO;
 		char path[PATH_MAX_BYTES + 1];
 		memcpy(path, s.p, s.n);
 		path[s.n] = '\0';
-		int rc = root_dir_meta(d->root, path, mode, mtime_s, mtime_ns);
+		int rc = apply_dir(d, path, meta, mode, mtime_s, mtime_ns);
 		/* what stands in the way of a directory was told when it was to be made */
-		if (rc == -EPERM || rc == -EACCES)
+		if (rc == -EPERM || rc == -EACCES || rc == -EOPNOTSUPP || rc == -E2BIG)
 			d->dirs_failed++; /* another user's: its content is here all the same */
 		else if (rc < 0 && rc != -ENOENT && rc != -ENOTDIR && rc != -ELOOP)
 			worst = rc;
@@ -192,11 +218,69 @@ static struct frame_verdict left_alone(struct dest *d, const char *path, const s
 	return d->cfg->overwrite == OVERWRITE_NO && !same ? say_failed(HAUL_POLICY, EEXIST) : say(PLAN_SEND);
 }
 
+struct link_owner {
+	struct metaset *meta;
+	struct span groups;
+};
+
+static int set_link_owner(int fd, void *arg)
+{
+	const struct link_owner *o = arg;
+	return metaset_owner(o->meta, fd, o->groups);
+}
+
+static struct frame_verdict make_symlink(struct dest *d, const char *path, const char *target,
+					 const struct frame_entry *e)
+{
+	const char *tag = dest_tag(d);
+	struct link_owner owner = {&d->meta, e->meta};
+	if (!tag)
+		return say_errno(-errno);
+	return say_errno(
+		root_symlink(d->root, tag, path, target, e->mtime_s, e->mtime_ns, set_link_owner, &owner));
+}
+
+/* No links on this file system, not from here to there, no more of them, or not to what this is by now. */
+static bool cannot_link(int rc)
+{
+	return rc == -EPERM || rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EXDEV || rc == -EMLINK ||
+	       rc == -ENOENT || rc == -ESTALE;
+}
+
+/* One more name of a file, which must be what the sender says it is. */
+static struct frame_verdict plan_link(struct dest *d, const char *path, const char *from,
+				      const struct frame_entry *e)
+{
+	struct stat st, first;
+	int rc = root_stat(d->root, path, &st), found = root_stat(d->root, from, &first);
+	const char *tag;
+	if (rc == -ENOENT && d->flags & BEGIN_ONLY_EXISTING)
+		return say(PLAN_SKIP);
+	if (rc < 0 && rc != -ENOENT)
+		return say_errno(rc);
+	if (rc == 0 && (d->flags & BEGIN_SKIP_EXISTING ||
+			(d->flags & BEGIN_SKIP_NEWER && S_ISREG(st.st_mode) && is_newer(e, &st))))
+		return say(PLAN_SKIP);
+	if (rc == 0 && found == 0 && st.st_dev == first.st_dev && st.st_ino == first.st_ino)
+		return say(PLAN_SKIP);
+	if (rc == 0 && d->cfg->overwrite == OVERWRITE_NO)
+		return say_failed(HAUL_POLICY, EEXIST);
+	if (d->flags & BEGIN_DRY_RUN)
+		return say(PLAN_DONE);
+	if (found < 0 || !S_ISREG(first.st_mode) || (uint64_t)first.st_size != e->size ||
+	    first.st_mtim.tv_sec != e->mtime_s)
+		return say(PLAN_ALONE);
+	tag = dest_tag(d);
+	rc = !tag ? -errno
+		  : root_link(d->root, tag, from, path, d->cfg->overwrite == OVERWRITE_NO,
+			      d->cfg->overwrite == OVERWRITE_BACKUP);
+	return cannot_link(rc) ? say(PLAN_ALONE) : say_errno(rc);
+}
+
 static struct frame_verdict plan_entry(struct dest *d, const char *path, const struct frame_entry *e,
 				       const char *target)
 {
 	bool created, dry = d->flags & BEGIN_DRY_RUN;
-	const char *tag;
 	if (e->type == ENTRY_DIR || e->type == ENTRY_SYMLINK) {
 		struct frame_verdict v = left_alone(d, path, e);
 		if (v.action != PLAN_SEND)
@@ -212,11 +296,9 @@ static struct frame_verdict plan_entry(struct dest *d, const char *path, const s
 			return say(PLAN_DONE);
 		return say_errno(root_mkdir(d->root, path, &created));
 	case ENTRY_SYMLINK:
-		if (dry)
-			return say(PLAN_DONE);
-		tag = dest_tag(d);
-		return say_errno(!tag ? -errno
-				      : root_symlink(d->root, tag, path, target, e->mtime_s, e->mtime_ns));
+		return dry ? say(PLAN_DONE) : make_symlink(d, path, target, e);
+	case ENTRY_LINK:
+		return plan_link(d, path, target, e);
 	case ENTRY_LEFT_OUT:
 		return say(PLAN_DONE);
 	default: /* ENTRY_DIR_END */
@@ -334,7 +416,7 @@ static struct frame_verdict prepare(struct dest *d, struct dest_file *f)
 static struct dest_file *file_new(const struct frame_entry *e, uint64_t id, const char *path)
 {
 	size_t n = strlen(path);
-	struct dest_file *f = calloc(1, sizeof *f + n + 1);
+	struct dest_file *f = calloc(1, sizeof *f + n + 1 + e->meta.n);
 	if (!f)
 		return NULL;
 	f->id = id;
@@ -350,13 +432,17 @@ static struct dest_file *file_new(const struct frame_entry *e, uint64_t id, cons
 	f->path_len = n;
 	f->fd = -1;
 	memcpy(f->path, path, n);
+	if (e->meta.n)
+		memcpy(f->path + n + 1, e->meta.p, e->meta.n);
+	f->meta = (struct span){(const uint8_t *)f->path + n + 1, e->meta.n};
 	pthread_mutex_init(&f->mu, NULL);
 	return f;
 }
 
-static const char *entry_refused(const struct frame_entry *e, size_t path_len)
+static const char *entry_refused(const struct dest *d, const struct frame_entry *e, size_t path_len)
 {
-	if (e->type < ENTRY_FILE || e->type > ENTRY_LEFT_OUT)
+	bool link = e->type == ENTRY_LINK && (d->meta.tells & TELLS_LINKS);
+	if ((e->type < ENTRY_FILE || e->type > ENTRY_LEFT_OUT) && !link)
 		return "an entry of an unknown type";
 	if (e->mtime_ns >= 1000000000u)
 		return "an entry with an impossible time";
@@ -387,10 +473,14 @@ static struct frame_verdict decide(struct dest *d, const char *path, size_t len,
 	/* the contents of a directory sent as SRC/. have no top entry, but its times come at the end */
 	if (root_name_refused(path, len))
 		return say_failed(HAUL_POLICY, EINVAL);
+	if (meta_refused(e->meta, (enum entry_type)e->type))
+		return say_failed(HAUL_POLICY, EPERM);
 	if (e->target.n)
 		memcpy(target, e->target.p, e->target.n);
 	target[e->target.n] = '\0';
 	if (e->type == ENTRY_SYMLINK && (!e->target.n || strlen(target) != e->target.n))
+		return say_failed(HAUL_POLICY, EINVAL);
+	if (e->type == ENTRY_LINK && root_name_refused(target, e->target.n))
 		return say_failed(HAUL_POLICY, EINVAL);
 	return plan_entry(d, path, e, target);
 }
@@ -437,7 +527,9 @@ static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, c
 	struct dest_planned *p = &job->planned[id - job->first];
 	if (!frame_get_part_entry(r, &e) || !join_path(path, len, &e))
 		return "malformed ENTRY";
-	const char *why = entry_refused(&e, *len);
+	const char *why = entry_refused(d, &e, *len);
+	if (!why)
+		why = meta_malformed(e.meta, d->meta.tells);
 	if (why)
 		return why;
 	struct frame_verdict v = decide(d, path, *len, &e);
@@ -450,6 +542,10 @@ static const char *plan_one(struct dest *d, struct dest_job *job, uint64_t id, c
 		struct dest_file *f = file_new(&e, id, d->only ? d->only : path);
 		if (!f)
 			return "no memory for an entry";
+		if (atomic_fetch_add(&d->meta.held, f->meta.n) + f->meta.n > META_OPEN_MAX_BYTES) {
+			dest_file_free(d, f);
+			return "open entries tell too much of themselves";
+		}
 		f->seed = d->seed;
 		v = prepare(d, f);
 		if (v.action == PLAN_FAILED) {

@@ -7,7 +7,14 @@
 
 #include "lib/dest.h"
 
-enum plan_action { PLAN_SKIP = 0, PLAN_SEND = 1, PLAN_FAILED = 2, PLAN_DONE = 3, PLAN_COMPARE = 4 };
+enum plan_action {
+	PLAN_SKIP = 0,
+	PLAN_SEND = 1,
+	PLAN_FAILED = 2,
+	PLAN_DONE = 3,
+	PLAN_COMPARE = 4,
+	PLAN_ALONE = 5
+};
 
 /* Worker: fills job->out with the body of a WANT, or job->violation. */
 void plan_run(struct dest *d, struct dest_job *job);

@@ -86,6 +86,7 @@ static void send_summary(struct receiver *r)
 				      .bytes = r->m->bytes,
 				      .failed = r->m->failed,
 				      .durable = r->m->durable,
+				      .unset = atomic_load(&r->dest.meta.unset),
 			      });
 	if (receiver_send_fields(r, F_SUMMARY, b, w.n)) {
 		r->summary_sent = true;

@@ -28,8 +28,8 @@ static enum haul_rc on_begin(struct receiver *r, struct span body)
 {
 	struct frame_begin b;
 	if (!frame_get_begin(body, &b) || b.chunk < CHUNK_MIN_BYTES || b.chunk > CHUNK_MAX_BYTES ||
-	    (b.kind != KIND_TREE && b.kind != KIND_STREAM) || b.compare > 2 ||
-	    (b.kind == KIND_STREAM && b.flags & BEGIN_DELETE))
+	    (b.kind != KIND_TREE && b.kind != KIND_STREAM) || b.compare > 2 || b.tells & ~TELLS_KNOWN ||
+	    (b.tells >> 8 & ~b.tells) != 0 || (b.kind == KIND_STREAM && b.flags & BEGIN_DELETE))
 		return receiver_violation(r, "malformed BEGIN", body.n);
 	if (b.flags & ~BEGIN_KNOWN) {
 		struct haul_err err = {.at = b.flags};
@@ -47,6 +47,7 @@ static enum haul_rc on_begin(struct receiver *r, struct span body)
 	r->dest.chunk = b.chunk;
 	r->dest.compare = b.compare;
 	r->dest.flags = b.flags;
+	r->dest.meta.tells = b.tells;
 	if (b.flags & BEGIN_DELETE)
 		check_delete(r);
 	return HAUL_OK;

@@ -235,12 +235,18 @@ static bool mtime_pair(int64_t s, uint32_t ns, struct timespec times[static 2])
 	return ns < 1000000000;
 }
 
-/* By name before Linux 5.8, which knows no other way. */
-static int touch_symlink(int dirfd, const char *name, const struct timespec times[static 2])
+/* Times by name before Linux 5.8, which knows no other way. */
+static int finish_symlink(int dirfd, const char *name, const struct timespec times[static 2],
+			  root_link_fn *also, void *arg)
 {
 	int fd = open_name(dirfd, name, O_PATH, 0);
 	if (fd < 0)
 		return fd;
+	int rc = also ? also(fd, arg) : 0;
+	if (rc != 0) {
+		close(fd);
+		return rc;
+	}
 	int sys = utimensat(fd, seccomp_this, times, AT_EMPTY_PATH) != 0 ? errno : 0;
 	close(fd);
 	if (sys == EINVAL)
@@ -249,7 +255,7 @@ static int touch_symlink(int dirfd, const char *name, const struct timespec time
 }
 
 int root_symlink(struct root *root, const char *tag, const char *path, const char *target, int64_t mtime_s,
-		 uint32_t mtime_ns)
+		 uint32_t mtime_ns, root_link_fn *also, void *arg)
 {
 	struct timespec times[2];
 	if (!mtime_pair(mtime_s, mtime_ns, times) || !root_temp_name_ok(tag, ROOT_TAG_MAX + 1))
@@ -261,10 +267,47 @@ int root_symlink(struct root *root, const char *tag, const char *path, const cha
 	if (!state)
 		return rc != 0 ? rc : -errno;
 	struct placing p = {.state = state->fd, .temp = aside};
-	rc = touch_symlink(state->fd, aside, times);
+	rc = finish_symlink(state->fd, aside, times, also, arg);
 	if (rc == 0)
 		rc = change_in_parent(root, path, true, op_place, &p);
 	if (rc != 0)
+		unlinkat(state->fd, aside, 0);
+	root_dir_put(root, state);
+	return rc;
+}
+
+struct linking {
+	int state;
+	const char *aside;
+};
+
+static int op_link(struct root *root, int dirfd, const char *name, void *arg)
+{
+	(void)root;
+	const struct linking *l = arg;
+	return linkat(dirfd, name, l->state, l->aside, 0) != 0 ? -errno : 0;
+}
+
+int root_link(struct root *root, const char *tag, const char *from, const char *path, bool noreplace,
+	      bool backup)
+{
+	if (!root_temp_name_ok(tag, ROOT_TAG_MAX + 1))
+		return -EINVAL;
+	char aside[ROOT_TEMP_MAX];
+	root_aside_name(root, tag, aside);
+	struct root_dir *state = root_state_get(root);
+	if (!state)
+		return -errno;
+	struct stat st;
+	struct linking l = {state->fd, aside};
+	int rc = in_parent(root, from, false, op_link, &l);
+	bool made = rc == 0;
+	if (made && (fstatat(state->fd, aside, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)))
+		rc = -ESTALE;
+	if (rc == 0)
+		rc = root_commit(root, tag, aside, path, noreplace, backup);
+	/* also when it went well: rename leaves both names of one file as they are */
+	if (made)
 		unlinkat(state->fd, aside, 0);
 	root_dir_put(root, state);
 	return rc;
@@ -319,6 +362,17 @@ static int op_mkdir(struct root *root, int dirfd, const char *name, void *create
 int root_mkdir(struct root *root, const char *path, bool *created)
 {
 	return change_in_parent(root, path, true, op_mkdir, created);
+}
+
+static int op_open_dir(struct root *root, int dirfd, const char *name, void *arg)
+{
+	(void)root, (void)arg;
+	return open_name(dirfd, name, ROOT_DIR_FLAGS, 0);
+}
+
+int root_open_dir(struct root *root, const char *path)
+{
+	return in_parent(root, path, false, op_open_dir, NULL);
 }
 
 struct dir_meta {

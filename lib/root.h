@@ -78,15 +78,25 @@ int root_state_list(struct root *root, void (*fn)(void *ctx, const char *name), 
 int root_commit(struct root *root, const char *tag, const char *temp, const char *path, bool noreplace,
 		bool backup);
 
+/* One more name for the regular file `from`, made in .haul and named as by root_commit. -ESTALE when from is not
+ * a regular file any more; -EXDEV, -EMLINK, -EPERM and others where it cannot be. 0 or -errno. */
+int root_link(struct root *root, const char *tag, const char *from, const char *path, bool noreplace,
+	      bool backup);
+
 /* mkdir -p of path itself with mode 0700 on the way in (its real mode is set by root_dir_meta at the end);
  * an existing directory is fine; *created tells. One of ours that lacks u+rwx gets it, until root_dir_meta.
  * Something else in the way: a symlink or file is -EEXIST, nothing is removed. 0 or -errno. */
 int root_mkdir(struct root *root, const char *path, bool *created);
 
 /* Creates or replaces a symlink atomically (made in .haul, renamed), sets its own mtime. In the way and
- * parents, tag: as root_commit. target is 1 to 4095 bytes. 0 or -errno. */
+ * parents, tag: as root_commit. target is 1 to 4095 bytes. also, if not NULL, is done with an O_PATH descriptor
+ * of it before it gets its name; what it returns, unless 0, ends the call. 0 or -errno. */
+typedef int root_link_fn(int fd, void *arg);
 int root_symlink(struct root *root, const char *tag, const char *path, const char *target, int64_t mtime_s,
-		 uint32_t mtime_ns);
+		 uint32_t mtime_ns, root_link_fn *also, void *arg);
+
+/* Opens an existing directory, without following. fd or -errno. */
+int root_open_dir(struct root *root, const char *path);
 
 /* Mode (masked to 0777; set-ID and sticky bits the directory has are kept) and mtime of a directory, through
  * its descriptor. 0 or -errno. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/boot.h"
+#include "lib/idmap.h"
 #include "lib/landlock.h"
 #include "lib/porter.h"
 #include "lib/seccomp.h"
@@ -137,6 +138,7 @@ static void begin(struct plan *p, bool hermit, unsigned uses)
 {
 	*p = (struct plan){.uses = uses};
 	boot_id();
+	idmap_open();
 	landlock_begin(&p->files, hermit);
 	landlock_allow(&p->files, AT_FDCWD, "/dev/null", LANDLOCK_READ | LANDLOCK_WRITE);
 #ifdef HAUL_SANITIZED

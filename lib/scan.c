@@ -3,26 +3,38 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "lib/meta.h"
 #include "wire/frame.h"
 
 #define HEADROOM 64u
 /* fields of an ENTRY beside its strings */
-#define ENTRY_FIXED_BYTES 42u
+#define ENTRY_FIXED_BYTES 44u
+_Static_assert(SCAN_BATCH_BYTES + ENTRY_FIXED_BYTES + 2 * PATH_MAX_BYTES + META_MAX_BYTES <= SCAN_BATCH_ROOM,
+	       "an entry of the longest names fits behind a full batch");
+
+/* Has another name of this file come by? */
+static bool is_later_name(struct scan_batch *b, const struct entry *e, struct hardlink **link)
+{
+	return b->hardlinks && e->type == ENTRY_FILE && e->links > 1 &&
+	       hardlinks_note(b->hardlinks, e->stamp.dev, e->stamp.ino, e->links, e->path, link) ==
+		       HARDLINKS_LATER;
+}
 
 static void scan_run(void *ctx, void *worker, void *job);
 
 const struct pool_ops scan_ops = {.run = scan_run};
 
-struct scan_batch *scan_batch_new(struct walk *walk, size_t limit)
+struct scan_batch *scan_batch_new(const struct haul_config *cfg, struct walk *walk, size_t limit)
 {
 	struct scan_batch *b = calloc(1, sizeof *b);
 	if (!b)
 		return NULL;
+	b->cfg = cfg;
 	b->walk = walk;
 	b->limit = limit < OFFER_ENTRIES_MAX ? limit : OFFER_ENTRIES_MAX;
-	/* the last entry may begin just below the limit: room for one of the longest beyond it */
-	b->body = buf_malloc(NULL, HEADROOM + SCAN_BATCH_BYTES + ENTRY_FIXED_BYTES + 2 * PATH_MAX_BYTES);
+	b->body = buf_malloc(NULL, HEADROOM + SCAN_BATCH_ROOM);
 	if (!b->body) {
 		free(b);
 		return NULL;
@@ -37,6 +49,8 @@ void scan_batch_free(struct scan_batch *b)
 		return;
 	for (size_t i = 0; i < b->count; i++)
 		source_file_free(b->files[i]);
+	for (size_t i = 0; i < b->later_count; i++)
+		source_file_free(b->later[i]);
 	buf_put(b->body);
 	free(b);
 }
@@ -71,6 +85,7 @@ bool scan_batch_add(struct scan_batch *b, const struct entry *e, struct source_f
 				    .shared = (uint16_t)shared,
 				    .path = {(const uint8_t *)e->path + shared, e->path_len - shared},
 				    .target = {(const uint8_t *)e->target, e->target ? e->target_len : 0},
+				    .meta = {e->meta, e->meta_len},
 			    });
 	if (w.bad)
 		return false;
@@ -79,11 +94,27 @@ bool scan_batch_add(struct scan_batch *b, const struct entry *e, struct source_f
 	return true;
 }
 
+/* What e tells of itself besides; read in place where no descriptor is needed. */
+static void read_meta(struct scan_batch *b, struct entry *e, uint8_t meta[static META_MAX_BYTES],
+		      struct haul_err *problem)
+{
+	int fd = meta_wants_fd(b->cfg, e->type) ? walk_open_any(b->walk, e->source, e->source_path) : -1;
+	e->meta = meta;
+	e->meta_len = meta_read(b->cfg, e, fd, meta, problem);
+	if (fd >= 0)
+		close(fd);
+	if (problem->rc == HAUL_OK)
+		return;
+	snprintf(problem->subject, sizeof problem->subject, "%s", e->path);
+	b->problem_count++;
+}
+
 static void scan_run(void *ctx, void *worker, void *job)
 {
 	struct scan_batch *b = job;
+	uint8_t meta[META_MAX_BYTES];
 	(void)ctx, (void)worker;
-	while (b->count < b->limit && b->problem_count < SCAN_PROBLEMS_MAX &&
+	while (b->count + b->later_count < b->limit && b->problem_count < SCAN_PROBLEMS_MAX &&
 	       b->body->len < SCAN_BATCH_BYTES) {
 		struct entry e = {0};
 		struct haul_err *problem = &b->problems[b->problem_count];
@@ -102,8 +133,16 @@ static void scan_run(void *ctx, void *worker, void *job)
 		case WALK_ENTRY:
 			break;
 		}
+		struct hardlink *link = NULL;
+		bool later = is_later_name(b, &e, &link);
+		if (!later)
+			read_meta(b, &e, meta, problem);
 		struct source_file *f = source_file_new(&e);
-		if (!f || !scan_batch_add(b, &e, f)) {
+		if (f)
+			f->link = link;
+		if (f && later) {
+			b->later[b->later_count++] = f;
+		} else if (!f || !scan_batch_add(b, &e, f)) {
 			source_file_free(f);
 			b->no_memory = b->ended = true;
 			return;

@@ -102,6 +102,10 @@ static const struct rule rules[] = {
 	FOR(readlinkat, SECCOMP_READ | SECCOMP_LOOKUP | SECCOMP_LISTEN)
 	FOR(getcwd, SECCOMP_READ | SECCOMP_LISTEN)
 	{SYS_utimensat, SECCOMP_WRITE | SECCOMP_LISTEN, DENY, CHECK_THIS, 0},
+	{SYS_fchownat, SECCOMP_WRITE | SECCOMP_LISTEN, DENY, CHECK_THIS, 0},
+	FOR(flistxattr, SECCOMP_READ | SECCOMP_WRITE | SECCOMP_LISTEN)
+	FOR(fgetxattr, SECCOMP_READ | SECCOMP_WRITE | SECCOMP_LISTEN)
+	FOR(fsetxattr, SECCOMP_WRITE | SECCOMP_LISTEN) FOR(fremovexattr, SECCOMP_WRITE | SECCOMP_LISTEN)
 	{NR_FCHMODAT2, SECCOMP_WRITE | SECCOMP_LISTEN, DENY, CHECK_THIS, 0},
 	/* connections */
 	{SYS_socket, SECCOMP_DIAL | SECCOMP_LISTEN, KILL, CHECK_UNIX, SECCOMP_DIAL},
@@ -128,7 +132,7 @@ static const struct rule rules[] = {
 	FOR(utimes, NEVER) FOR(futimesat, NEVER)
 #endif
 	/* by path there is no way to tell where it leads */
-	FOR(fchmodat, NEVER) FOR(fchownat, NEVER) FOR(mknodat, NEVER) FOR(truncate, NEVER) FOR(chdir, NEVER)
+	FOR(fchmodat, NEVER) FOR(mknodat, NEVER) FOR(truncate, NEVER) FOR(chdir, NEVER)
 	FOR(setxattr, NEVER) FOR(lsetxattr, NEVER) FOR(removexattr, NEVER) FOR(lremovexattr, NEVER)
 	/* nothing haul does can lead here */
 	FATAL(execve) FATAL(execveat) FATAL(ptrace) FATAL(process_vm_readv) FATAL(process_vm_writev) FATAL(bpf)
@@ -268,7 +272,7 @@ static void build(struct program *p, unsigned uses, unsigned *calls)
 }
 
 /* The longest rule is a check_this with its comparison. */
-_Static_assert(RULES * 2 + 10 * 12 + 8 <= FILTER_MAX, "all rules fit the filter");
+_Static_assert(RULES * 2 + 11 * 12 + 8 <= FILTER_MAX, "all rules fit the filter");
 
 bool seccomp_available(void)
 {

@@ -28,7 +28,7 @@ enum seccomp_use {
 	SECCOMP_LISTEN = 32, /* accept, fork sessions, which confine themselves further */
 };
 
-/* An empty path that never changes: the only one besides NULL that utimensat and fchmodat2 may be given. */
+/* An empty path that never changes: the only one besides NULL that utimensat, fchownat and fchmodat2 may be given. */
 extern const char seccomp_this[1];
 
 /* True where there is a table for this machine and the kernel takes filters. */

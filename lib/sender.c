@@ -24,8 +24,8 @@
 static bool nothing_to_send(const struct sender *s)
 {
 	/* a receiver that takes no more makes all that is left to do pointless */
-	bool all_read = s->stopped || (!s->ready_count && !s->current && !s->again_count &&
-				       (!s->stream || s->stream_ended));
+	bool all_read = s->stopped || (!s->ready_count && !sender_links_ready(s) && !s->current &&
+				       !s->again_count && (!s->stream || s->stream_ended));
 	return all_read && !s->outbox_count && pool_count(s->workers) == 0;
 }
 
@@ -35,7 +35,7 @@ static void pump_end(struct sender *s)
 	if (s->finished || s->draining || !nothing_to_send(s))
 		return;
 	bool all_offered = s->scan_ended || s->stopped;
-	if (all_offered && (!s->open_count || s->stopped)) {
+	if (all_offered && ((!s->open_count && !s->link_count) || s->stopped)) {
 		if (!sender_pump_delete(s)) {
 			sender_outbox_drain(s);
 			return;
@@ -123,6 +123,8 @@ static enum haul_rc sender_pump(void *self)
 		/* its own place among those to be sent again becomes one among the open */
 		if (sender_outbox_drain(s) && s->again_count && !s->stopped && sender_table_has_room(s, 0))
 			sender_offer_again(s);
+		if (sender_outbox_drain(s) && !s->stopped && !s->draining && sender_links_ready(s))
+			sender_offer_links(s);
 		if (sender_outbox_drain(s))
 			sender_pump_done(s);
 		sender_pump_jobs(s);
@@ -203,6 +205,8 @@ static enum haul_rc open_source(struct sender *s, struct haul_err *err)
 	if (walk_new(cfg, s->set.sources, s->set.source_count, &s->walk, err) != HAUL_OK)
 		return err->rc;
 	s->source.walk = s->walk;
+	if (cfg->hard_links && !(s->hardlinks = hardlinks_new(HARDLINKS_BYTES_MAX)))
+		return haul_fail(err, HAUL_NO_MEMORY, 0, NULL, "no memory for hard links");
 	s->engine.redial_at = UINT64_MAX;
 	return HAUL_OK;
 }
@@ -297,6 +301,9 @@ static void tear_down(struct sender *s)
 		source_file_free(s->open[i]);
 	for (size_t i = 0; i < s->again_count; i++)
 		source_file_free(s->again[i]);
+	for (size_t i = 0; i < s->link_count; i++)
+		source_file_free(s->links[(s->link_head + i) % OPEN_ENTRIES_MAX]);
+	hardlinks_free(s->hardlinks);
 	engine_free(&s->engine);
 	walk_free(s->walk);
 }

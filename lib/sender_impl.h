@@ -5,6 +5,7 @@
  *   sender_offer  entries from the scan to the offer
  *   sender_jobs   wanted files to jobs, finished jobs to messages
  *   sender_in     what the receiver answers
+ *   sender_links  later names of files
  *   sender_delete what the receiver has and the source has not
  *
  * All of it runs in the wire thread, but for what the stages run (lib/scan.h, lib/source.h, lib/stream_in.h).
@@ -49,12 +50,16 @@ struct sender {
 	struct source_file *open[OPEN_ENTRIES_MAX];
 	uint64_t first_open, next_id;
 	size_t open_count, unanswered; /* unanswered: offered, no WANT yet */
+	uint64_t open_meta;	       /* bytes of META groups of the open ones */
 
 	/* wanted files in the order they were wanted */
 	struct source_file *ready[OPEN_ENTRIES_MAX];
 	size_t ready_head, ready_count;
 	struct source_file *again[OPEN_ENTRIES_MAX]; /* changed while read: to be offered once more */
 	size_t again_count;
+	struct hardlinks *hardlinks;
+	struct source_file *links[OPEN_ENTRIES_MAX]; /* later names: to be offered when the first is there */
+	size_t link_head, link_count;
 
 	/* workers */
 	struct source_config source;
@@ -106,6 +111,19 @@ void sender_offer(struct sender *s, struct scan_batch *b);
 void sender_pump_scan(struct sender *s);
 /* A changed file is offered again as it is now. */
 void sender_offer_again(struct sender *s);
+/* Adds old to a batch as it is now, read from fd, as an entry of this type: the entry, which the batch owns, or
+ * NULL. old and fd stay the caller's. */
+struct source_file *sender_add_now(struct sender *s, struct scan_batch *b, const struct source_file *old,
+				   int fd, const struct stamp *now, enum entry_type type, const char *target);
+
+/* ---- sender_links ---- */
+
+void sender_take_links(struct sender *s, struct scan_batch *b);
+/* Can the next of them be offered? */
+bool sender_links_ready(const struct sender *s);
+void sender_offer_links(struct sender *s);
+/* The other names of f hear what became of it; f is one of them no more. */
+void sender_settle_link(struct sender *s, struct source_file *f);
 
 /* ---- sender_jobs ---- */
 
@@ -129,6 +147,8 @@ void sender_note_worst(struct sender *s, enum haul_rc rc);
 void sender_count_failed(struct sender *s, const struct source_file *f, enum haul_rc rc, int sys,
 			 const char *why);
 void sender_count_vanished(struct sender *s, const struct source_file *f);
+/* It can no longer be opened: sys says why. */
+void sender_count_gone(struct sender *s, const struct source_file *f, int sys);
 enum haul_rc sender_malformed(struct sender *s, const char *what, uint64_t at);
 enum haul_rc sender_message(void *self, struct link_event *ev);
 

@@ -1,6 +1,7 @@
 #include "lib/sender_impl.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -73,6 +74,14 @@ void sender_count_vanished(struct sender *s, const struct source_file *f)
 	file_event(s, f, FILE_VANISHED, ENOENT, "vanished before it could be read");
 }
 
+void sender_count_gone(struct sender *s, const struct source_file *f, int sys)
+{
+	if (sys == ENOENT)
+		sender_count_vanished(s, f);
+	else
+		sender_count_failed(s, f, HAUL_PARTIAL, sys, "cannot be read");
+}
+
 /* ---- answers ---- */
 
 enum haul_rc sender_malformed(struct sender *s, const char *what, uint64_t at)
@@ -102,7 +111,53 @@ static void would_send(struct sender *s, struct source_file *f)
 	s->would_files++;
 	s->would_bytes += f->type == ENTRY_FILE ? f->stamp.size : 0;
 	file_event(s, f, FILE_PLANNED, 0, NULL);
+	f->landed = true;
 	sender_close_entry(s, f);
+}
+
+/* Takes it out of the table without freeing it: it will be offered under a new id. */
+static void send_again(struct sender *s, struct source_file *f)
+{
+	*sender_entry_slot(s, f->id) = NULL;
+	s->open_count--;
+	s->open_meta -= f->meta_len;
+	if (f->type == ENTRY_LINK)
+		sender_settle_link(s, f);
+	while (s->first_open < s->next_id && !*sender_entry_slot(s, s->first_open))
+		s->first_open++;
+	s->again[s->again_count++] = f;
+}
+
+/* Removing one name changes the status of all others: only content and mtime must be what they were. */
+static int stamp_of_link(struct sender *s, const struct source_file *f, struct stamp *now)
+{
+	int fd = walk_open(s->walk, f->source, f->source_path, now);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	struct stamp as = *now;
+	as.ctime_s = f->stamp.ctime_s;
+	as.ctime_ns = f->stamp.ctime_ns;
+	return stamp_equal(&as, &f->stamp) ? 0 : -ESTALE;
+}
+
+/* --remove-source-files: it is committed over there, so it may go here. */
+static void remove_source(struct sender *s, const struct source_file *f)
+{
+	bool link = f->type == ENTRY_LINK;
+	if (!s->cfg->remove_source_files || (f->type != ENTRY_FILE && !link))
+		return;
+	struct stamp as = f->stamp;
+	int rc = link ? stamp_of_link(s, f, &as) : 0;
+	if (rc == 0)
+		rc = walk_remove(s->walk, f->source, f->source_path, &as);
+	if (rc == 0)
+		return;
+	sender_note_worst(s, HAUL_PARTIAL);
+	struct event ev = {.type = EV_WARN};
+	ev.u.warn.subject = f->path;
+	ev.u.warn.text = rc == -ESTALE ? "changed since it was sent: not removed" : "cannot be removed";
+	event_emit(s->set.bus, &ev);
 }
 
 static void apply_verdict(struct sender *s, struct source_file *f, const struct frame_verdict *v)
@@ -116,6 +171,7 @@ static void apply_verdict(struct sender *s, struct source_file *f, const struct 
 			file_event(s, f, FILE_SKIPPED, 0, NULL);
 		}
 		s->m->entries += entry_counts(f->type);
+		f->landed = true;
 		sender_close_entry(s, f);
 		return;
 	case 1:
@@ -127,10 +183,14 @@ static void apply_verdict(struct sender *s, struct source_file *f, const struct 
 		if (f->type == ENTRY_FILE)
 			sender_make_ready(s, f);
 		return;
+	case 5: /* as a file of its own */
+		send_again(s, f);
+		return;
 	case 4: /* it waits for the last HAVE */
 		f->wanted = f->listing = true;
 		return;
 	case 3:
+		remove_source(s, f);
 		s->m->entries += entry_counts(f->type);
 		sender_close_entry(s, f);
 		return;
@@ -150,9 +210,9 @@ static enum haul_rc on_want(struct sender *s, struct span body)
 		uint64_t id = want.first + i; /* one that wraps is nobody's */
 		struct source_file *f = sender_entry_of(s, id);
 		bool content = f && (f->type == ENTRY_FILE || f->type == ENTRY_STREAM);
-		if (!frame_get_part_verdict(&r, &v) || !f || f->wanted || v.action > 4 ||
+		if (!frame_get_part_verdict(&r, &v) || !f || f->wanted || v.action > 5 ||
 		    (v.action == 1 && !content) || (v.action == 3 && content) ||
-		    (v.action == 4 && f->type != ENTRY_FILE))
+		    (v.action == 4 && f->type != ENTRY_FILE) || (v.action == 5 && f->type != ENTRY_LINK))
 			return sender_malformed(s, "a verdict on an entry that was not offered", id);
 		if (v.action == 4 && s->cfg->dry_run) /* what is not there would be sent */
 			return sender_malformed(s, "a file to be compared in a dry run", id);
@@ -217,31 +277,6 @@ static void not_sent(struct sender *s, struct source_file *f)
 	sender_close_entry(s, f);
 }
 
-/* Takes it out of the table without freeing it: it will be offered under a new id. */
-static void send_again(struct sender *s, struct source_file *f)
-{
-	*sender_entry_slot(s, f->id) = NULL;
-	s->open_count--;
-	while (s->first_open < s->next_id && !*sender_entry_slot(s, s->first_open))
-		s->first_open++;
-	s->again[s->again_count++] = f;
-}
-
-/* --remove-source-files: it is committed over there, so it may go here. */
-static void remove_source(struct sender *s, const struct source_file *f)
-{
-	if (!s->cfg->remove_source_files || f->type != ENTRY_FILE)
-		return;
-	int rc = walk_remove(s->walk, f->source, f->source_path, &f->stamp);
-	if (rc == 0)
-		return;
-	sender_note_worst(s, HAUL_PARTIAL);
-	struct event ev = {.type = EV_WARN};
-	ev.u.warn.subject = f->path;
-	ev.u.warn.text = rc == -ESTALE ? "changed since it was sent: not removed" : "cannot be removed";
-	event_emit(s->set.bus, &ev);
-}
-
 static void apply_outcome(struct sender *s, struct source_file *f, const struct frame_outcome *o)
 {
 	bool changed = f->status == READ_CHANGED;
@@ -250,10 +285,12 @@ static void apply_outcome(struct sender *s, struct source_file *f, const struct 
 		s->m->skipped_bytes += f->stamp.size;
 		s->m->kept_bytes -= f->kept;
 		s->m->entries++;
+		f->landed = true;
 		file_event(s, f, FILE_SKIPPED, 0, NULL);
 		sender_close_entry(s, f);
 	} else if (o->code == 0) {
 		remove_source(s, f);
+		f->landed = true;
 		s->m->files++;
 		s->m->committed_bytes += f->stamp.size;
 		s->m->committed_kept += f->kept;
@@ -312,6 +349,16 @@ static enum haul_rc on_summary(struct sender *s, struct span body)
 		event_emit(s->set.bus, &ev);
 		s->m->failed = summary.failed;
 		sender_note_worst(s, HAUL_PARTIAL);
+	}
+	if (summary.unset) {
+		struct event ev = {.type = EV_WARN};
+		char text[128];
+		snprintf(text, sizeof text,
+			 "%llu owners or attributes could not be set at the receiver, and were only to be "
+			 "tried",
+			 (unsigned long long)summary.unset);
+		ev.u.warn.text = text;
+		event_emit(s->set.bus, &ev);
 	}
 	s->m->durable = summary.durable == 1;
 	if (!s->m->durable && !s->cfg->dry_run && s->m->files) {

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/meta.h"
 #include "wire/err.h"
 
 /* ---- the table of open entries ---- */
@@ -30,6 +31,7 @@ static void open_entries(struct sender *s, struct scan_batch *b)
 		f->seed = s->source.seed;
 		*sender_entry_slot(s, f->id) = f;
 		s->open_count++;
+		s->open_meta += f->meta_len;
 		s->file_ids += f->type == ENTRY_FILE || f->type == ENTRY_STREAM;
 		s->offered_entries += entry_counts(f->type);
 		if (f->type == ENTRY_FILE && !f->attempts) {
@@ -45,6 +47,8 @@ void sender_close_entry(struct sender *s, struct source_file *f)
 {
 	*sender_entry_slot(s, f->id) = NULL;
 	s->open_count--;
+	s->open_meta -= f->meta_len;
+	sender_settle_link(s, f);
 	if (f == s->stream) { /* answered: nothing more is read for it */
 		s->stream = NULL;
 		s->stream_ended = true;
@@ -56,7 +60,9 @@ void sender_close_entry(struct sender *s, struct source_file *f)
 
 bool sender_table_has_room(const struct sender *s, size_t n)
 {
-	return s->next_id - s->first_open + s->again_count + n <= OPEN_ENTRIES_MAX;
+	size_t batches = s->scan ? pool_count(s->scan) + 1 : 0;
+	return s->next_id - s->first_open + s->again_count + s->link_count + n <= OPEN_ENTRIES_MAX &&
+	       s->open_meta + batches * SCAN_BATCH_ROOM <= META_OPEN_MAX_BYTES / 2;
 }
 
 /* ---- scan and offers ---- */
@@ -83,6 +89,7 @@ void sender_begin(struct sender *s)
 					       : s->cfg->size_only ? compare_size
 								   : 0,
 				    .flags = begin_flags(s->cfg),
+				    .tells = (uint16_t)(s->set.stream ? 0 : meta_tells(s->cfg)),
 			    });
 	sender_outbox_fields(s, F_BEGIN, b, w.n);
 	s->begun = true;
@@ -92,6 +99,14 @@ static void scan_problems(struct sender *s, const struct scan_batch *b)
 {
 	for (size_t i = 0; i < b->problem_count; i++) {
 		const struct haul_err *p = &b->problems[i];
+		if (p->rc == HAUL_PARTIAL) { /* it is sent, but not all that was to be told of it */
+			struct event ev = {.type = EV_WARN};
+			ev.u.warn.subject = p->subject;
+			ev.u.warn.text = p->why;
+			sender_note_worst(s, HAUL_PARTIAL);
+			event_emit(s->set.bus, &ev);
+			continue;
+		}
 		if (p->sys == ENOENT && p->rc != HAUL_NO_SOURCE) {
 			if (s->cfg->vanished == VANISHED_IGNORE)
 				continue;
@@ -120,6 +135,11 @@ static void scan_ended(struct sender *s, const struct scan_batch *b)
 {
 	s->scan_ended = true;
 	s->m->total_final = true;
+	if (s->hardlinks && hardlinks_alone(s->hardlinks)) {
+		struct event ev = {.type = EV_WARN};
+		ev.u.warn.text = "too many hard links to remember: some are sent as files of their own";
+		event_emit(s->set.bus, &ev);
+	}
 	if (!s->cfg->dry_run) /* there the plan is what would be sent, and comes at the end */
 		sender_plan_event(s);
 	if (!b->nothing_readable && !b->no_memory)
@@ -139,6 +159,7 @@ void sender_offer(struct sender *s, struct scan_batch *b)
 {
 	uint64_t first = s->next_id;
 	size_t count = b->count;
+	sender_take_links(s, b);
 	struct buf *body = count ? scan_batch_offer(b, first) : NULL;
 	if (body) {
 		open_entries(s, b);
@@ -161,7 +182,9 @@ void sender_pump_scan(struct sender *s)
 	}
 	while (!s->scan_ended && !s->draining && !s->stopped && !pool_full(s->scan) &&
 	       sender_table_has_room(s, (pool_count(s->scan) + 1) * s->next_batch)) {
-		b = scan_batch_new(s->walk, s->next_batch);
+		b = scan_batch_new(s->cfg, s->walk, s->next_batch);
+		if (b)
+			b->hardlinks = s->hardlinks;
 		if (!b || !pool_submit(s->scan, b)) {
 			scan_batch_free(b);
 			return;
@@ -170,41 +193,67 @@ void sender_pump_scan(struct sender *s)
 	}
 }
 
+struct source_file *sender_add_now(struct sender *s, struct scan_batch *b, const struct source_file *old,
+				   int fd, const struct stamp *now, enum entry_type type, const char *target)
+{
+	struct stat st;
+	bool known = fstat(fd, &st) == 0;
+	struct entry e = {
+		.type = type,
+		.mode = old->mode,
+		.uid = known ? st.st_uid : old->uid,
+		.gid = known ? st.st_gid : old->gid,
+		.stamp = *now,
+		.blocks = known ? (uint64_t)st.st_blocks * 512 : now->size,
+		.path = old->path,
+		.path_len = old->path_len,
+		.target = target,
+		.target_len = target ? strlen(target) : 0,
+		.source = old->source,
+		.source_path = old->source_path,
+	};
+	uint8_t meta[META_MAX_BYTES];
+	struct haul_err left_out = {0}; /* has been told when it was scanned */
+	e.meta = meta;
+	e.meta_len = meta_read(s->cfg, &e, fd, meta, &left_out);
+	struct source_file *f = source_file_new(&e);
+	if (f && scan_batch_add(b, &e, f))
+		return f;
+	source_file_free(f);
+	return NULL;
+}
+
+/* Another file may have the name by now: the other names are not told of that one. */
+static void pass_link(struct source_file *old, struct source_file *f)
+{
+	if (f->stamp.dev != old->stamp.dev || f->stamp.ino != old->stamp.ino)
+		return;
+	f->link = old->link;
+	old->link = NULL;
+}
+
 void sender_offer_again(struct sender *s)
 {
 	struct source_file *old = s->again[--s->again_count];
 	struct stamp now;
 	int fd = walk_open(s->walk, old->source, old->source_path, &now);
 	if (fd < 0) {
-		if (fd == -ENOENT)
-			sender_count_vanished(s, old);
-		else
-			sender_count_failed(s, old, HAUL_PARTIAL, -fd, "cannot be read");
+		sender_count_gone(s, old, -fd);
+		sender_settle_link(s, old);
 		source_file_free(old);
 		return;
 	}
-	struct stat st;
-	uint64_t blocks = fstat(fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : now.size;
+	struct scan_batch *b = scan_batch_new(s->cfg, s->walk, 1);
+	struct source_file *f = b ? sender_add_now(s, b, old, fd, &now, ENTRY_FILE, NULL) : NULL;
 	close(fd);
-	struct entry e = {
-		.type = ENTRY_FILE,
-		.mode = old->mode,
-		.stamp = now,
-		.blocks = blocks,
-		.path = old->path,
-		.path_len = old->path_len,
-		.source = old->source,
-		.source_path = old->source_path,
-	};
-	struct scan_batch *b = scan_batch_new(s->walk, 1);
-	struct source_file *f = source_file_new(&e);
-	if (b && f && scan_batch_add(b, &e, f)) {
+	if (f) {
 		f->attempts = old->attempts + 1;
+		pass_link(old, f);
 		sender_offer(s, b);
 	} else {
-		source_file_free(f);
 		sender_count_failed(s, old, HAUL_PARTIAL, ENOMEM, "no memory to send it again");
 	}
+	sender_settle_link(s, old);
 	scan_batch_free(b);
 	source_file_free(old);
 }

@@ -21,7 +21,7 @@ void sender_offer_stream(struct sender *s)
 		.path_len = strlen(name),
 		.source_path = "",
 	};
-	struct scan_batch *b = scan_batch_new(NULL, 1);
+	struct scan_batch *b = scan_batch_new(s->cfg, NULL, 1);
 	s->stream = b ? source_file_new(&e) : NULL;
 	if (s->stream && scan_batch_add(b, &e, s->stream)) {
 		s->offered_files = 1;

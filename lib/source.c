@@ -21,6 +21,9 @@ struct source_file *source_file_new(const struct entry *e)
 	f->type = e->type;
 	f->source = e->source;
 	f->mode = e->mode;
+	f->uid = e->uid;
+	f->gid = e->gid;
+	f->meta_len = e->meta_len;
 	f->stamp = e->stamp;
 	f->sparse = e->type == ENTRY_DIR_END ? e->part : e->blocks < e->stamp.size;
 	f->path = (char *)(f + 1);

@@ -27,9 +27,12 @@ struct source_file {
 	uint64_t id;
 	enum entry_type type;
 	unsigned source, attempts;
-	uint32_t mode;
+	uint32_t mode, uid, gid;
 	struct stamp stamp;
+	size_t meta_len;	  /* bytes of META groups it was offered with */
 	bool sparse, wanted;	  /* sparse: of a DIR_END, what entry.part says */
+	struct hardlink *link;	  /* it is one name of several (lib/hardlinks.h); counted */
+	bool landed;		  /* its content is there */
 	char *path, *source_path; /* one allocation with this struct */
 	size_t path_len;
 

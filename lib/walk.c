@@ -132,6 +132,9 @@ int walk_entry_fill(struct walk *w, struct entry *out, enum entry_type type, con
 	*out = (struct entry){
 		.type = type,
 		.mode = st->st_mode & 07777,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+		.links = st->st_nlink,
 		.blocks = (uint64_t)st->st_blocks * 512,
 		.path = w->path,
 		.path_len = w->path_len,
@@ -470,6 +473,18 @@ int walk_open(const struct walk *w, unsigned source, const char *source_path, st
 		stamp_of_stat(&st, now);
 		return fd;
 	}
+	close(fd);
+	return -ESTALE;
+}
+
+int walk_open_any(const struct walk *w, unsigned source, const char *source_path)
+{
+	if (walk_source_fd(w, source) < 0)
+		return -ENOENT;
+	int fd = walk_open_in_source(w, &w->sources[source], source_path, FILE_FLAGS);
+	struct stat st;
+	if (fd < 0 || (fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))))
+		return fd;
 	close(fd);
 	return -ESTALE;
 }

@@ -24,6 +24,7 @@ enum entry_type {
 	ENTRY_DIR_END = 4,
 	ENTRY_STREAM = 5,
 	ENTRY_LEFT_OUT = 6, /* not sent; told so that --delete lets it be */
+	ENTRY_LINK = 7,
 };
 
 /* Is an entry of this type a thing of the tree that is sent? */
@@ -36,6 +37,8 @@ struct entry {
 	enum entry_type type;
 	uint32_t mode; /* st_mode & 07777 */
 	struct stamp stamp;
+	uint32_t uid, gid;
+	uint64_t links;	 /* names of the file */
 	uint64_t blocks; /* st_blocks * 512: less than size when there are holes */
 	bool part;	 /* DIR_END: there are names that no entry tells of */
 	const char
@@ -43,6 +46,8 @@ struct entry {
 	size_t path_len;
 	const char *target; /* symlink target, or NULL; borrowed likewise */
 	size_t target_len;
+	const uint8_t *meta; /* META groups (lib/meta.h), or NULL; borrowed likewise */
+	size_t meta_len;
 	unsigned source; /* index of the SRC it came from */
 	const char
 		*source_path; /* path below walk_source_fd(source), for opening it later; borrowed likewise */
@@ -99,6 +104,9 @@ bool walk_filtered(const struct walk *walk);
  * O_NONBLOCK, checked S_ISREG. fd with *now filled, or -errno (-ENOENT vanished, -ESTALE no longer a regular
  * file). From any thread. */
 int walk_open(const struct walk *walk, unsigned source, const char *source_path, struct stamp *now);
+
+/* Opens what an entry came from, file or directory, to read its attributes; as walk_open else. fd or -errno. */
+int walk_open_any(const struct walk *walk, unsigned source, const char *source_path);
 
 /* Removes a source file, unless it is no longer the version that `as` tells of (-ESTALE). 0 or -errno. */
 int walk_remove(const struct walk *walk, unsigned source, const char *source_path, const struct stamp *as);

@@ -38,8 +38,16 @@
 #define HAVE_DIGESTS_MAX  2048u
 #define KEEP_CHUNKS_MAX	  64u
 
-#define PING_AFTER_MS	  10000u
-#define DEAD_AFTER_MS	  30000u
+/* What an entry may tell of itself besides: names and numbers of its owner, and attributes. */
+#define META_MAX_BYTES	     (16u << 10)
+#define META_ATTRIBUTES_MAX  64u
+#define META_NAME_MAX_BYTES  255u
+#define META_VALUE_MAX_BYTES (8u << 10)
+/* of all files that wait for their result; a sender stays below the half of it */
+#define META_OPEN_MAX_BYTES (32u << 20)
+
+#define PING_AFTER_MS	    10000u
+#define DEAD_AFTER_MS	    30000u
 /* An ACK is sent at once when this much was taken since the last one, else after the delay. */
 #define ACK_EVERY_BYTES (1u << 20)
 #define ACK_DELAY_MS	5u

@@ -152,7 +152,12 @@ existing() {
 }
 
 nothing() { :; }
-one_byte() { [ "$1" -eq 0 ] || printf '\xa5' | dd of=dst/f bs=1 seek=$(($1 / 2)) conv=notrunc status=none; }
+one_byte() {
+	local at=$(($1 / 2)) byte
+	[ "$1" -ne 0 ] || return 0
+	byte=$(od -An -tu1 -j "$at" -N 1 dst/f)
+	printf %b "\\x$(printf %02x $((255 - byte)))" | dd of=dst/f bs=1 seek="$at" conv=notrunc status=none
+}
 shorter() { truncate -s $(($1 / 2)) dst/f; }
 longer() { cat junk >>dst/f; }
 absent() { rm -f dst/f; }

@@ -46,6 +46,7 @@ struct peer {
 	uint64_t granted;		 /* to us */
 	bool mute;			 /* never acknowledges */
 	bool writing, ack_due, pong_due, fin_due, finned;
+	uint32_t pinged; /* number of the last PING */
 	/* Called for every message that comes; may be NULL. */
 	void (*hear)(struct peer *p, const struct frame_head *head, struct span body);
 	const void *self; /* for hear */
@@ -232,6 +233,7 @@ static inline void take(struct peer *p, uint8_t *record, size_t length)
 {
 	struct frame_head h;
 	struct frame_ack ack;
+	struct frame_ping ping;
 	size_t n;
 	if (!seal_open(&p->rx, record, length, &n) || frame_head_get(record, &h)) {
 		printf("DAMAGED\n");
@@ -248,7 +250,8 @@ static inline void take(struct peer *p, uint8_t *record, size_t length)
 			p->hear(p, &h, body);
 	} else if (h.type == F_ACK && frame_get_ack(body, &ack)) {
 		p->granted = ack.granted;
-	} else if (h.type == F_PING) {
+	} else if (h.type == F_PING && frame_get_ping(body, &ping)) {
+		p->pinged = ping.number;
 		p->pong_due = true;
 	} else if (h.type == F_CANCEL || h.type == F_FIN) {
 		p->fin_due = true;
@@ -262,7 +265,7 @@ static void peer_answer(struct peer *p)
 		CONTROL(p, ack, ACK, p->in, p->in, p->in + p->window);
 	p->ack_due = false;
 	if (p->pong_due)
-		CONTROL(p, pong, PONG, 0);
+		CONTROL(p, pong, PONG, 0, p->pinged);
 	p->pong_due = false;
 	if (p->fin_due && !p->finned)
 		peer_fin(p);

@@ -188,7 +188,7 @@ static void on_finish(struct peer *p, const struct script *s)
 	if (s->number == R_SUMMARY_NONE)
 		p->fin_due = true;
 	else
-		PUT(p, summary, SUMMARY, n + (s->number == R_SUMMARY_MORE), 0, 0, 1);
+		PUT(p, summary, SUMMARY, n + (s->number == R_SUMMARY_MORE), 0, 0, 1, 0);
 }
 
 /* What a script says as soon as it hears the first content. */
@@ -213,7 +213,7 @@ static void interrupt(struct peer *p, const struct script *s)
 		peer_message(p, F_RESULT, 0, zeros, 2);
 		break;
 	case R_SUMMARY_EARLY:
-		PUT(p, summary, SUMMARY, 0, 0, 0, 1);
+		PUT(p, summary, SUMMARY, 0, 0, 0, 1, 0);
 		break;
 	case R_STOP_0:
 		PUT(p, stop, STOP, 0, 0, {(const uint8_t *)"no reason", 9});
@@ -240,11 +240,11 @@ static void interrupt(struct peer *p, const struct script *s)
 		peer_record(p, &odd, NULL, 0);
 		break;
 	case R_SOURCE:
-		CONTROL(p, ping, PING, 1, 1);
+		CONTROL(p, ping, PING, source, 1);
 		break;
 	case R_PINGS:
-		for (int i = 0; i < 10000 && !p->closed; i++)
-			CONTROL(p, ping, PING, 0, (uint32_t)i + 1);
+		for (uint32_t i = 1; i <= 10000 && !p->closed; i++)
+			CONTROL(p, ping, PING, blocked, i);
 		break;
 	default:
 		break;

@@ -27,7 +27,7 @@ static uint8_t zeros[RECORD_BODY_MAX_BYTES + 4096];
 
 static void begin(struct peer *p)
 {
-	PUT(p, begin, BEGIN, PEER_SEED, PEER_CHUNK, 1, 0, 0);
+	PUT(p, begin, BEGIN, PEER_SEED, PEER_CHUNK, 1, 0, 0, 0);
 }
 
 static struct frame_entry entry(unsigned type, const char *path, size_t n, uint64_t size)
@@ -252,6 +252,57 @@ static void send_entry(struct peer *p, const struct script *s)
 	PUT(p, flush, FLUSH);
 	if (p->action == 1)
 		peer_await(p, F_RESULT, 1);
+	finish(p);
+}
+
+/* A file that says something of itself that is not taken; s->text is the name of an attribute, s->number what
+ * of it is wrong: 1 to 4 can be told and are refused, the others break the protocol. */
+static void send_meta(struct peer *p, const struct script *s)
+{
+	static uint8_t groups[META_MAX_BYTES + 1024], value[META_VALUE_MAX_BYTES + 1];
+	static char name[META_NAME_MAX_BYTES + 2];
+	const uint8_t owners = 1, all = 7;
+	struct wr w = wr_init(groups, sizeof groups);
+	size_t n = snprintf(name, sizeof name, "%s", s->text), value_n = s->number == 2 ? 44 : 12;
+	if (s->number == 5) {
+		memset(name, 'n', n = META_NAME_MAX_BYTES + 1);
+		memcpy(name, "user.", 5);
+	}
+	if (s->number == 6)
+		value_n = sizeof value;
+	value[0] = 2;
+	if (s->number == 8 || s->number == 9 || s->number == 10) {
+		frame_put_meta(
+			&w, &(struct frame_meta){1, s->number == 8 ? UINT32_MAX : 1, {NULL, 0}, {NULL, 0}});
+		if (s->number != 10)
+			frame_put_meta(&w, &(struct frame_meta){2, 1, {NULL, 0}, {NULL, 0}});
+	} else {
+		for (int i = 0; i < (s->number == 11 ? 2 : 1); i++)
+			frame_put_meta(
+				&w, &(struct frame_meta){3, 0, {(const uint8_t *)name, n}, {value, value_n}});
+	}
+	PUT(p, begin, BEGIN, PEER_SEED, PEER_CHUNK, 1, 0, 0, s->number == 7 || s->number == 9 ? owners : all);
+	struct frame_entry e = entry(FILE_ENTRY, s->name, strlen(s->name), 5);
+	e.meta = (struct span){groups, w.n - (s->number == 12)};
+	offer(p, 0, e);
+	if (peer_await(p, F_WANT, 1) && p->action == 1) {
+		data(p, 0, 0, "hello", 5);
+		end_file(p, 0, "hello", 5);
+		PUT(p, flush, FLUSH);
+		peer_await(p, F_RESULT, 1);
+	}
+	finish(p);
+}
+
+/* One more name, of what is no business of this sender's; s->number 1: not announced. */
+static void send_hard_link(struct peer *p, const struct script *s)
+{
+	const unsigned announced = 8;
+	PUT(p, begin, BEGIN, PEER_SEED, PEER_CHUNK, 1, 0, 0, s->number == 1 ? 0 : announced);
+	struct frame_entry e = entry(7, s->name, strlen(s->name), 5);
+	e.target = (struct span){(const uint8_t *)s->text, s->n};
+	offer(p, 0, e);
+	peer_await(p, F_WANT, 1);
 	finish(p);
 }
 
@@ -738,9 +789,10 @@ static void send_misplaced(struct peer *p, const struct script *s)
 static void send_begin(struct peer *p, const struct script *s)
 {
 	static const struct frame_begin odd[] = {
-		{PEER_SEED, 1, 1, 0, 0},       {PEER_SEED, UINT32_MAX, 1, 0, 0},
-		{PEER_SEED, 0, 1, 0, 0},       {PEER_SEED, 1 << 20, 9, 0, 0},
-		{PEER_SEED, 1 << 20, 1, 9, 0}, {PEER_SEED, 1 << 20, 1, 0, 0xffe0},
+		{PEER_SEED, 1, 1, 0, 0, 0},	      {PEER_SEED, UINT32_MAX, 1, 0, 0, 0},
+		{PEER_SEED, 0, 1, 0, 0, 0},	      {PEER_SEED, 1 << 20, 9, 0, 0, 0},
+		{PEER_SEED, 1 << 20, 1, 9, 0, 0},     {PEER_SEED, 1 << 20, 1, 0, 0xffe0, 0},
+		{PEER_SEED, 1 << 20, 1, 0, 0, 0x400},
 	};
 	PUT_FRAME(p, begin, BEGIN, &odd[s->number]);
 	peer_drain(p, 1000);
@@ -776,7 +828,7 @@ static void send_delete(struct peer *p, const struct script *s)
 	bool dry = s->number == DELETE_DRY;
 	uint8_t mode = s->number == DELETE_MODE ? 4 : 3, kind = s->number == DELETE_STREAM ? 2 : 1;
 	PUT(p, begin, BEGIN, PEER_SEED, PEER_CHUNK, kind, 0,
-	    (uint16_t)((s->number == DELETE_UNANNOUNCED ? 0 : 32) | dry));
+	    (uint16_t)((s->number == DELETE_UNANNOUNCED ? 0 : 32) | dry), 0);
 	if (s->number == DELETE_EARLY)
 		wanted(p, 0, s->name, 5);
 	else if (s->n)
@@ -850,8 +902,8 @@ static void send_bombs(struct peer *p, const struct script *s)
 static void send_pings(struct peer *p, const struct script *s)
 {
 	begin(p);
-	for (uint64_t i = 0; i < s->number && !p->closed; i++)
-		CONTROL(p, ping, PING, 0, (uint32_t)i + 1);
+	for (uint64_t i = 1; i <= s->number && !p->closed; i++)
+		CONTROL(p, ping, PING, 0, (uint32_t)i);
 	peer_drain(p, ANSWER_MS);
 }
 
@@ -1119,6 +1171,27 @@ static const struct script sends[] = {
 	S("finished-finish", send_misplaced, TEXT("finish"), 2),
 	S("finish-early", send_early_finish, "", 0, 0),
 	S("finish-open", send_early_finish, "", 0, 1),
+	S("meta-capability", send_meta, "security.capability", 0, 1),
+	S("meta-trusted", send_meta, "trusted.overlay.opaque", 0, 1),
+	S("meta-acl-cut", send_meta, "system.posix_acl_access", 0, 1),
+	S("meta-acl-zeros", send_meta, "system.posix_acl_access", 0, 2),
+	S("meta-acl-default", send_meta, "system.posix_acl_default", 0, 1),
+	S("meta-name-256", send_meta, "", 0, 5),
+	S("meta-value-8193", send_meta, "user.a", 0, 6),
+	S("meta-unannounced", send_meta, "user.a", 0, 7),
+	S("meta-uid-none", send_meta, "", 0, 8),
+	S("meta-owner", send_meta, "", 0, 9),
+	S("meta-half-owner", send_meta, "", 0, 10),
+	S("meta-twice", send_meta, "user.a", 0, 11),
+	S("meta-cut", send_meta, "user.a", 0, 12),
+	S("hard-link-up", send_hard_link, "../outside/file", 15, 0),
+	S("hard-link-absolute", send_hard_link, "/etc/passwd", 11, 0),
+	S("hard-link-nul", send_hard_link, "there\0x", 7, 0),
+	S("hard-link-state", send_hard_link, ".haul/x", 7, 0),
+	S("hard-link-through", send_hard_link, "out/file", 8, 0),
+	S("hard-link-symlink", send_hard_link, "leaves", 6, 0),
+	S("hard-link-unannounced", send_hard_link, "there", 5, 1),
+	S("begin-tells", send_begin, "", 0, 6),
 	S("finish-counted", send_finish_count, "", 0, 0),
 	S("finish-more-entries", send_finish_count, "", 0, 1),
 	S("finish-fewer-entries", send_finish_count, "", 0, 2),

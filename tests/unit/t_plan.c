@@ -19,6 +19,7 @@
 #define T0    1700000000
 
 static struct haul_config cfg;
+static unsigned tells; /* of BEGIN */
 static struct dest *dest;
 static struct blocks *blocks;
 static void *worker;
@@ -115,6 +116,7 @@ static struct frame_verdict verdict_on(struct frame_entry e, unsigned flags, uns
 	dest_begin();
 	dest->flags = (uint16_t)flags;
 	dest->compare = (uint8_t)compare;
+	dest->meta.tells = tells;
 	struct dest_job *job = plan(body, put_offer(body, sizeof body, &e, 1));
 	*violation = job->violation;
 	if (!job->violation) {
@@ -211,6 +213,77 @@ static void every_verdict(void **state)
 	cfg.overwrite = OVERWRITE_YES;
 	assert_int_equal(access("dst/dry", F_OK), -1);
 	assert_int_equal(access("dst/dry-link", F_OK), -1);
+}
+
+/* One more name of a file: only of a regular file below DIR that is what the sender says. */
+static void links(void **state)
+{
+	static const struct {
+		const char *path, *target;
+		uint64_t size;
+		unsigned flags;
+		int overwrite, action, code, sys;
+	} table[] = {
+		{"more", "same", 5, 0, OVERWRITE_YES, PLAN_DONE, 0, 0},
+		{"deep/er/more", "same", 5, 0, OVERWRITE_YES, PLAN_DONE, 0, 0},
+		{"old", "same", 5, 0, OVERWRITE_YES, PLAN_DONE, 0, 0},
+		{"old", "same", 5, 0, OVERWRITE_BACKUP, PLAN_DONE, 0, 0},
+		{"link", "same", 5, 0, OVERWRITE_YES, PLAN_DONE, 0, 0},
+		{"old", "same", 5, 0, OVERWRITE_NO, PLAN_FAILED, 4, EEXIST},
+		{"more", "same", 5, 0, OVERWRITE_NO, PLAN_DONE, 0, 0},
+		{"same", "same", 5, 0, OVERWRITE_NO, PLAN_SKIP, 0, 0},
+		{"twin", "same", 5, 0, OVERWRITE_NO, PLAN_SKIP, 0, 0},
+		{"more", "same", 5, EXISTING, OVERWRITE_YES, PLAN_SKIP, 0, 0},
+		{"old", "same", 5, IGNORE_EXISTING, OVERWRITE_YES, PLAN_SKIP, 0, 0},
+		{"new", "same", 5, NEWER, OVERWRITE_YES, PLAN_SKIP, 0, 0},
+		{"dry", "same", 5, DRY, OVERWRITE_YES, PLAN_DONE, 0, 0},
+		{"more", "same", 6, 0, OVERWRITE_YES, PLAN_ALONE, 0, 0},
+		{"more", "old", 5, 0, OVERWRITE_YES, PLAN_ALONE, 0, 0},
+		{"more", "dir", 5, 0, OVERWRITE_YES, PLAN_ALONE, 0, 0},
+		{"more", "fifo", 5, 0, OVERWRITE_YES, PLAN_ALONE, 0, 0},
+		{"more", "link", 8, 0, OVERWRITE_YES, PLAN_ALONE, 0, 0},
+		{"more", "absent", 5, 0, OVERWRITE_YES, PLAN_ALONE, 0, 0},
+		{"more", "out/x", 5, 0, OVERWRITE_YES, PLAN_ALONE, 0, 0},
+		{"more", "../outside", 5, 0, OVERWRITE_YES, PLAN_FAILED, 4, EINVAL},
+		{"more", "/etc/passwd", 5, 0, OVERWRITE_YES, PLAN_FAILED, 4, EINVAL},
+		{"more", ".haul/x", 5, 0, OVERWRITE_YES, PLAN_FAILED, 4, EINVAL},
+		{"more", "", 5, 0, OVERWRITE_YES, PLAN_FAILED, 4, EINVAL},
+		{"../more", "same", 5, 0, OVERWRITE_YES, PLAN_FAILED, 4, EINVAL},
+		{"dir", "same", 5, 0, OVERWRITE_YES, PLAN_FAILED, 11, EISDIR},
+		{"fifo", "same", 5, 0, OVERWRITE_YES, PLAN_FAILED, 11, EEXIST},
+	};
+	const char *why;
+	struct stat first, more;
+	char old[8];
+	(void)state;
+	tells = TELLS_LINKS;
+	for (size_t i = 0; i < COUNT(table); i++) {
+		set_the_scene();
+		assert_int_equal(link("dst/same", "dst/twin"), 0);
+		cfg.overwrite = (enum overwrite_mode)table[i].overwrite;
+		struct frame_entry e = entry(ENTRY_LINK, table[i].path, table[i].size);
+		e.target = span_of(table[i].target);
+		struct frame_verdict v = verdict_on(e, table[i].flags, 0, &why);
+		if (why || v.action != table[i].action || v.code != table[i].code || v.sys != table[i].sys)
+			fail_msg("row %zu (%s): %s, action %d code %d sys %d", i, table[i].path,
+				 why ? why : "fine", v.action, v.code, v.sys);
+		char path[64];
+		snprintf(path, sizeof path, "dst/%s", table[i].path);
+		assert_int_equal(access("dst/.haul", F_OK), -1); /* nothing is left of how it was made */
+		assert_int_equal(stat("dst/same", &first), 0);
+		bool is = stat(path, &more) == 0 && more.st_ino == first.st_ino;
+		bool linked = v.action == PLAN_DONE && !(table[i].flags & DRY);
+		assert_int_equal(is,
+				 linked || strcmp(path, "dst/same") == 0 || strcmp(path, "dst/twin") == 0);
+		if (table[i].overwrite == OVERWRITE_BACKUP)
+			assert_int_equal(get_file("dst/old~", old, sizeof old), 5);
+	}
+	cfg.overwrite = OVERWRITE_YES;
+	tells = 0; /* not announced */
+	struct frame_entry e = entry(ENTRY_LINK, "more", 5);
+	e.target = span_of("same");
+	verdict_on(e, 0, 0, &why);
+	assert_string_equal(why, "an entry of an unknown type");
 }
 
 static void refused_names(void **state)
@@ -598,11 +671,17 @@ static int finish(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_verdict),	cmocka_unit_test(refused_names),
-		cmocka_unit_test(impossible_entries),	cmocka_unit_test(what_was_offered),
-		cmocka_unit_test(mutated_offers),	cmocka_unit_test(a_pack_is_written),
-		cmocka_unit_test(packs_that_are_wrong), cmocka_unit_test(mutated_packs),
-		cmocka_unit_test(chunks_in_any_order),	cmocka_unit_test(chunks_that_are_wrong),
+		cmocka_unit_test(every_verdict),
+		cmocka_unit_test(refused_names),
+		cmocka_unit_test(links),
+		cmocka_unit_test(impossible_entries),
+		cmocka_unit_test(what_was_offered),
+		cmocka_unit_test(mutated_offers),
+		cmocka_unit_test(a_pack_is_written),
+		cmocka_unit_test(packs_that_are_wrong),
+		cmocka_unit_test(mutated_packs),
+		cmocka_unit_test(chunks_in_any_order),
+		cmocka_unit_test(chunks_that_are_wrong),
 	};
 	return cmocka_run_group_tests(tests, begin, finish);
 }

@@ -169,7 +169,7 @@ static void expect_all(const char *path, int want1, int want2)
 		root_stat(root, path, &st),
 		root_open_file(root, path, &st),
 		root_mkdir(root, path, &created),
-		root_symlink(root, "t", path, "evil", 1, 1),
+		root_symlink(root, "t", path, "evil", 1, 1, NULL, NULL),
 		root_dir_meta(root, path, 0777, 1, 1),
 		root_sync_parent(root, path),
 		root_dir_get(root, path, true, &name) ? 0 : -errno,
@@ -237,12 +237,12 @@ static void things_in_the_way(void **state)
 	for (size_t i = 0; i < COUNT(special); i++) {
 		assert_int_equal(send_file(special[i], "x", false, false), -EEXIST);
 		assert_int_equal(send_file(special[i], "x", false, true), -EEXIST);
-		assert_int_equal(root_symlink(root, "t", special[i], "x", 1, 1), -EEXIST);
+		assert_int_equal(root_symlink(root, "t", special[i], "x", 1, 1, NULL, NULL), -EEXIST);
 		assert_int_equal(root_open_file(root, special[i], &st), -EEXIST);
 	}
 	assert_int_equal(send_file("dir", "x", false, false), -EISDIR);
 	assert_int_equal(send_file("dir", "x", true, false), -EEXIST);
-	assert_int_equal(root_symlink(root, "t", "dir", "x", 1, 1), -EISDIR);
+	assert_int_equal(root_symlink(root, "t", "dir", "x", 1, 1, NULL, NULL), -EISDIR);
 	assert_int_equal(root_open_file(root, "dir", &st), -EISDIR);
 	assert_int_equal(rmdir("dst/.haul"), 0); /* nothing was left behind */
 }
@@ -335,15 +335,15 @@ static void metadata(void **state)
 	assert_int_equal(root_dir_meta(root, "d", 0755, -1, 5), 0);
 	assert_int_equal(root_dir_meta(root, "d", 0755, 0, 0x3fffffff), -EINVAL);
 	assert_int_equal(root_dir_meta(root, "none", 0755, 0, 0), -ENOENT);
-	assert_int_equal(root_symlink(root, "t", "x/l", "/outside", 77, 123456789), 0);
+	assert_int_equal(root_symlink(root, "t", "x/l", "/outside", 77, 123456789, NULL, NULL), 0);
 	assert_int_equal(lstat("dst/x/l", &st), 0);
 	assert_true(S_ISLNK(st.st_mode) && st.st_mtim.tv_sec == 77 && st.st_mtim.tv_nsec == 123456789);
-	assert_int_equal(root_symlink(root, "t", "x/l", "second", 78, 0), 0);
+	assert_int_equal(root_symlink(root, "t", "x/l", "second", 78, 0, NULL, NULL), 0);
 	char target[16] = {0};
 	assert_int_equal(readlink("dst/x/l", target, sizeof target - 1), 6);
 	assert_string_equal(target, "second");
-	assert_int_equal(root_symlink(root, "t", "x/l", "", 78, 0), -ENOENT);
-	assert_int_equal(root_symlink(root, "t", "x/l", "t", 78, 1000000000), -EINVAL);
+	assert_int_equal(root_symlink(root, "t", "x/l", "", 78, 0, NULL, NULL), -ENOENT);
+	assert_int_equal(root_symlink(root, "t", "x/l", "t", 78, 1000000000, NULL, NULL), -EINVAL);
 	assert_int_equal(rmdir("dst/.haul"), 0);
 }
 
@@ -381,7 +381,7 @@ static void state_directory_is_checked(void **state)
 	struct stat st;
 	assert_int_equal(symlink("../outside", "dst/.haul"), 0);
 	assert_int_equal(root_temp_open(root, "t", 1, name), -ENOTDIR);
-	assert_int_equal(root_symlink(root, "t", "l", "t", 1, 1), -ENOTDIR);
+	assert_int_equal(root_symlink(root, "t", "l", "t", 1, 1, NULL, NULL), -ENOTDIR);
 	root_tidy(root);
 	assert_int_equal(unlink("dst/.haul"), 0);
 	assert_int_equal(put("dst/.haul", "x"), 0);
@@ -496,7 +496,7 @@ static void removed_directories(void **state)
 	assert_int_equal(root_mkdir(root, "a/b/c/d", &created), 0);
 	assert_true(created);
 	remove_tree("dst/a");
-	assert_int_equal(root_symlink(root, "t", "a/b/c/l", "t", 1, 1), 0);
+	assert_int_equal(root_symlink(root, "t", "a/b/c/l", "t", 1, 1, NULL, NULL), 0);
 	assert_int_equal(lstat("dst/a/b/c/l", &st), 0);
 	remove_tree("dst/.haul");
 	assert_int_equal(send_file("a/f", "3", false, false), 0);

@@ -95,7 +95,7 @@ static int commit_top(void)
 
 static int link_to_it(void)
 {
-	int rc = root_symlink(root, "t", "l", "target", 7, 8);
+	int rc = root_symlink(root, "t", "l", "target", 7, 8, NULL, NULL);
 	if (rc != 0)
 		assert_int_equal(access("dst/l", F_OK), -1);
 	return rc;
@@ -314,8 +314,8 @@ static void what_is_no_name(void **state)
 	with_temp();
 	assert_int_equal(root_commit(root, "t", "../x", "f", false, false), -EINVAL);
 	assert_int_equal(root_commit(root, "T", temp, "f", false, false), -EINVAL);
-	assert_int_equal(root_symlink(root, "a/b", "l", "x", 0, 0), -EINVAL);
-	assert_int_equal(root_symlink(root, "t", "l", "x", 0, 1000000000), -EINVAL);
+	assert_int_equal(root_symlink(root, "a/b", "l", "x", 0, 0, NULL, NULL), -EINVAL);
+	assert_int_equal(root_symlink(root, "t", "l", "x", 0, 1000000000, NULL, NULL), -EINVAL);
 	assert_int_equal(root_state_rename(root, "", "b"), -EINVAL);
 	assert_int_equal(root_state_rename(root, "a", "../b"), -EINVAL);
 	assert_int_equal(root_state_open(root, "", O_RDONLY), -EINVAL);

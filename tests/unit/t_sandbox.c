@@ -189,7 +189,7 @@ static int try_receive(void)
 	if (rc == 0)
 		rc = -root_commit(root, "t", temp, "sub/deep/file", false, false);
 	if (rc == 0)
-		rc = -root_symlink(root, "t", "sub/link", "target", 1000000000, 5);
+		rc = -root_symlink(root, "t", "sub/link", "target", 1000000000, 5, NULL, NULL);
 	if (rc == 0)
 		rc = -root_stat(root, "sub/link", &st);
 	if (rc == 0 && (st.st_mtim.tv_sec != 1000000000 || st.st_mtim.tv_nsec != 5))

@@ -10,6 +10,7 @@
 #define CHUNK 65536u
 #define SEED  77u
 
+static const struct haul_config none;
 static struct blocks *blocks;
 static struct walk *walk;
 static struct source_config cfg;
@@ -203,7 +204,7 @@ static void packs(void **state)
 	put_file("tree/a", "aaaa", 4);
 	put_file("tree/b", "bbbbbb", 6);
 	put_file("tree/c", "", 0);
-	struct scan_batch *batch = scan_batch_new(walk = walk_over("tree"), 100);
+	struct scan_batch *batch = scan_batch_new(&none, walk = walk_over("tree"), 100);
 	cfg = (struct source_config){.walk = walk, .blocks = blocks, .seed = SEED};
 	atomic_init(&cfg.level, 3);
 	scan_ops.run(NULL, NULL, batch);
@@ -279,7 +280,7 @@ static void offers(void **state)
 	struct walk *w = walk_over("big");
 	size_t entries = 0, problems = 0;
 	for (bool ended = false; !ended;) {
-		struct scan_batch *b = scan_batch_new(w, 7);
+		struct scan_batch *b = scan_batch_new(&none, w, 7);
 		scan_ops.run(NULL, NULL, b);
 		assert_true(b->count <= 7);
 		problems += b->problem_count;
@@ -304,7 +305,7 @@ static void offers(void **state)
 static void nothing_to_read(void **state)
 {
 	struct walk *w = walk_over("no-such-thing");
-	struct scan_batch *b = scan_batch_new(w, 10);
+	struct scan_batch *b = scan_batch_new(&none, w, 10);
 	(void)state;
 	scan_ops.run(NULL, NULL, b);
 	assert_true(b->ended && b->nothing_readable);
