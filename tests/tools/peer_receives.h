@@ -240,11 +240,11 @@ static void interrupt(struct peer *p, const struct script *s)
 		peer_record(p, &odd, NULL, 0);
 		break;
 	case R_SOURCE:
-		CONTROL(p, ping, PING, source, 1);
+		CONTROL(p, ping, PING, 1, 1);
 		break;
 	case R_PINGS:
 		for (uint32_t i = 1; i <= 10000 && !p->closed; i++)
-			CONTROL(p, ping, PING, blocked, i);
+			CONTROL(p, ping, PING, 0, i);
 		break;
 	default:
 		break;
