@@ -271,8 +271,8 @@ holding() {
 
 @test "a lock that is another user's is none, and neither is a symbolic link" {
 	ln -s elsewhere lock
-	cron 1 src 127.0.0.1:1
-	block 1 human 'lock: cannot be used as a lock'
+	cron 11 src 127.0.0.1:1
+	block 11 human 'lock: cannot be used as a lock'
 	[ ! -e elsewhere ]
 	[ "$(id -u)" -ne 0 ] || {
 		: >theirs
