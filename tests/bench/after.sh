@@ -23,7 +23,8 @@ interrupt_at_nine_tenths() {
 		part_has $(((chunks + 16) << 20)) && break
 		sleep 0.01
 	done
-	kill -TERM "${sides[0]}"
+	kill -KILL "$sender"
+	kill -TERM "${sides[0]}" # it records what it has
 	wait "${sides[0]}" "$sender" 2>/dev/null
 	journal=$(echo "$dest"/.haul/*.j)
 	[[ $(stat -c %s "$journal") -ge $((192 + chunks * 64)) ]] && truncate -s $((192 + chunks * 64)) "$journal"
@@ -35,19 +36,19 @@ settle() { # kept|dropped
 	[[ $1 == kept ]] || { echo 3 >/proc/sys/vm/drop_caches; } 2>/dev/null
 }
 
-# resumed_once CACHES: whole, first MiB, rest, in milliseconds
+# resumed_once CACHES ARGS...: whole, first MiB, rest, in milliseconds, of senders with ARGS
 resumed_once() {
 	local whole first total from before sender
 	rm -rf "$dest" && mkdir -p "$dest"
 	settle "$1" || return
 	new_receiver || return
-	whole=$(timed send_haul -z none)
+	whole=$(timed send_haul -z none "${@:2}")
 	wait "${sides[@]}"
 	interrupt_at_nine_tenths || { echo '  it could not be interrupted; take a larger BENCH_RESUME_MB' >&2 && return 1; }
 	settle "$1"
 	new_receiver || return
 	before=$(lo_bytes) from=$EPOCHREALTIME
-	send_haul -z none &
+	send_haul -z none "${@:2}" &
 	sender=$!
 	until (($(lo_bytes) - before > 1 << 20)) || ! kill -0 "$sender" 2>/dev/null; do :; done
 	first=$(ms "$from" "$EPOCHREALTIME")
@@ -57,7 +58,7 @@ resumed_once() {
 	echo "$whole $first $total"
 }
 
-# resumed CACHES ROUNDS: medians of all three, by new processes each time
+# resumed CACHES ROUNDS ARGS...: medians of all three, by new processes each time
 resumed() {
 	local i column text='' label=(whole 'first MiB of the rest' 'all of the rest')
 	set=resume
@@ -65,13 +66,13 @@ resumed() {
 		{ rm -f "$data/resume" && "$gen" rand "$data/resume" "$resume_mb"; } || return
 	[[ $1 == dropped ]] || cat "$data/resume" >/dev/null
 	for ((i = 0; i < $2; i++)); do
-		resumed_once "$1" || return
+		resumed_once "$1" "${@:3}" || return
 	done >"$work/resumed"
 	rm -rf "$dest"
 	for ((column = 1; column <= 3; column++)); do
 		text+=", ${label[column - 1]} $(awk -v c=$column '{ print $c }' "$work/resumed" | median) ms"
 	done
-	echo "  page cache $1: ${text#, }; $(awk '{ printf "%.0f\n", $3 * 100 / $1 }' "$work/resumed" | median) % of the whole"
+	echo "  page cache $1${3:+, $3}: ${text#, }; $(awk '{ printf "%.0f\n", $3 * 100 / $1 }' "$work/resumed" | median) % of the whole"
 }
 
 # synced NAME RECV_ARGS...: files a second of many small ones, 3 times

@@ -444,6 +444,7 @@ extras() {
 	ciphers
 	echo
 	echo "a file of $resume_mb MiB, interrupted at nine tenths, gone on with by new processes:"
+	resumed kept 1 --bwlimit=119MB # a Gbit/s
 	resumed kept 3
 	resumed dropped 1
 	echo
