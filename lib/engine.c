@@ -366,11 +366,11 @@ static void wait_for_something(struct engine *e)
 		bool hold = e->hold_reading && !e->hs && e->phase == ENGINE_RUNNING;
 		if (hold)
 			link_hold(&e->link, clock_now_ms());
-		add_fd(fds, &n, e->conn.in, hold ? 0 : POLLIN);
-		if (e->write_blocked && e->conn.out == e->conn.in)
-			fds[conn_at].events |= POLLOUT;
-		else if (e->write_blocked)
-			add_fd(fds, &n, e->conn.out, POLLOUT);
+		short out = e->write_blocked ? POLLOUT : 0;
+		bool both = e->conn.out == e->conn.in;
+		add_fd(fds, &n, e->conn.in, (short)((hold ? 0 : POLLIN) | (both ? out : 0)));
+		if (out && !both)
+			add_fd(fds, &n, e->conn.out, out);
 	}
 	uint64_t before = clock_now_ns(), now = before / 1000000u;
 	poll(fds, n, timeout_of(e, now, next_deadline(e, now)));
